@@ -1,0 +1,65 @@
+package record
+
+import (
+	"math/bits"
+
+	tarn "github.com/tarn-data/tarn"
+)
+
+// A shape is a 64-bit hash of the structure of a JSON value: of objects the keys in order and the
+// shapes of their members, of arrays the shapes of the elements with equal neighbours taken once
+// (so that length does not matter), of scalars the class: null, boolean, integer that fits 64 bits
+// signed, any other number, string. Records of one shape convert alike. Shapes are stored in
+// streams: the constants and functions here belong to version 1 of the batch encoding.
+const (
+	shapeNull   uint64 = 0x9e6c63d0876a9a47
+	shapeBool   uint64 = 0xc2b2ae3d27d4eb4f
+	shapeInt    uint64 = 0x165667b19e3779f9
+	shapeDouble uint64 = 0x27d4eb2f165667c5
+	shapeString uint64 = 0x85ebca77c2b2ae63
+	shapeArray  uint64 = 0xa0761d6478bd642f
+	shapeObject uint64 = 0xe7037ed1a0b428db
+
+	shapePrime uint64 = 0x8ebc6af09c88c6e3
+)
+
+// mix folds v into the shape h; the order of calls matters.
+func mix(h, v uint64) uint64 {
+	hi, lo := bits.Mul64(h^v, shapePrime)
+	return hi ^ lo
+}
+
+// shapeKeyTail mixes the rest of a key into h: whole words of 8 bytes first, then what is left
+// with the length of the whole key in the top byte.
+func shapeKeyTail(h uint64, tail []byte, length int) uint64 {
+	for len(tail) >= 8 {
+		h = mix(h, load(tail, 0))
+		tail = tail[8:]
+	}
+	w := uint64(length) << 56
+	for i, c := range tail {
+		w ^= uint64(c) << (8 * i)
+	}
+	return mix(h, w)
+}
+
+// Shape validates one JSON record, which must be an object, and returns its shape. The error is a
+// *tarn.Error with CodeInvalidJSON.
+func Shape(rec []byte) (uint64, error) {
+	s := scanner{depth: maxStack}
+	i := s.blanks(rec, 0)
+	end, shape, hard := s.value(rec, i)
+	if hard != "" {
+		return 0, invalid(hard, end)
+	}
+	if s.soft != "" {
+		return 0, invalid(s.soft, s.softPos)
+	}
+	if rec[i] != '{' {
+		return 0, &tarn.Error{Code: tarn.CodeInvalidJSON, Detail: detailNotObject}
+	}
+	if end = s.blanks(rec, end); end < len(rec) {
+		return 0, invalid(faultTrailing, end)
+	}
+	return shape, nil
+}
