@@ -1,0 +1,12 @@
+// Package project turns a folder of YAML and SQL into a validated spec.
+//
+// A folder enters (tarn.yaml, pipelines/*.yaml and the SQL files they name); a Project with every
+// default filled in leaves, or all of the folder's Faults at once, each with its file, line, column,
+// path, hint and stable code. The engine consumes the Project; the command line shows the Faults,
+// the Plan between two Projects, the editor schema and the starter project. Nothing here runs
+// SQL: the caller lends a parser through Options.
+//
+// Files are hostile until proved otherwise: sizes, nesting, alias expansion and the number of
+// faults are bounded (I8), links that lead out of the folder are refused, and addresses of engines
+// never show their passwords (I7).
+package project
