@@ -1,0 +1,68 @@
+package screen
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+func TestTable(t *testing.T) {
+	var b bytes.Buffer
+	cols := []Column{{"device", Left}, {"speed", Right}, {"note", Left}}
+	rows := [][]string{{"w-1", "83.5", "line\nbreak"}, {"w-1042", "7", Null}, {"車両", "100", "\x1b[31mred"}}
+	if err := Table(&b, cols, rows, Style{Rule: true}); err != nil {
+		t.Fatal(err)
+	}
+	want := `device │ speed │ note
+───────┼───────┼────────────
+w-1    │  83.5 │ line\nbreak
+w-1042 │     7 │ NULL
+車両   │   100 │ ` + "\uFFFD[31mred\n"
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+// TestTableFits checks over random tables that no line is wider than the terminal, as long as
+// every column can have its least width.
+func TestTableFits(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 8).Draw(t, "columns")
+		cols := make([]Column, n)
+		for i := range cols {
+			cols[i].Name = rapid.String().Draw(t, "name")
+		}
+		rows := rapid.SliceOfN(rapid.SliceOfN(rapid.String(), n, n), 0, 5).Draw(t, "rows")
+		limit := rapid.IntRange(n*(minColumn+3), 200).Draw(t, "width")
+		var b bytes.Buffer
+		if err := Table(&b, cols, rows, Style{Width: limit, Rule: true}); err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+		if len(lines) != len(rows)+2 {
+			t.Fatalf("%d lines for %d rows", len(lines), len(rows))
+		}
+		for _, l := range lines {
+			if width(l) > limit {
+				t.Fatalf("line of %d cells over %d: %q", width(l), limit, l)
+			}
+		}
+	})
+}
+
+func TestText(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{Count(0), "0"}, {Count(999), "999"}, {Count(1000), "1,000"}, {Count(-1234567), "-1,234,567"},
+		{Bytes(12), "12 B"}, {Bytes(1536), "1.5 KiB"}, {Bytes(uint64(3) << 30), "3.0 GiB"},
+		{Took(1500 * time.Microsecond), "1.5 ms"}, {Took(45 * time.Millisecond), "45 ms"}, {Took(1234 * time.Millisecond), "1.23 s"}, {Took(2 * time.Minute), "2m0s"},
+		{Plural(1, "row"), "1 row"}, {Plural(0, "row"), "0 rows"}, {Plural(1200, "row"), "1,200 rows"},
+		{Time(nil), "-"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}

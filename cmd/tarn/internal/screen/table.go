@@ -1,0 +1,171 @@
+// Package screen renders for people: aligned tables cut to the width of the terminal, counts,
+// sizes and times.
+//
+// Cells enter as text, lines leave on a writer. Nothing here knows a server or a command.
+package screen
+
+import (
+	"bufio"
+	"io"
+	"strings"
+
+	"github.com/mattn/go-runewidth"
+)
+
+// Align places a column.
+type Align uint8
+
+// The alignments.
+const (
+	Left Align = iota
+	Right
+)
+
+// Column heads one column of a table.
+type Column struct {
+	Name  string
+	Align Align
+}
+
+// Style says how a table looks.
+type Style struct {
+	Width int  // of the terminal in cells, 0 means unbounded
+	Color bool // bold head and dim NULL, in ANSI escapes
+	Rule  bool // a line under the head and bars between columns
+}
+
+// Null is how a missing value is shown.
+const Null = "NULL"
+
+// minColumn is the least a column is cut to.
+const minColumn = 6
+
+// Table writes rows under columns. Cells may hold any text: line breaks and other control
+// characters are shown as escapes, wide characters count two cells.
+func Table(w io.Writer, cols []Column, rows [][]string, style Style) error {
+	clean := make([][]string, len(rows))
+	widths := make([]int, len(cols))
+	for i, c := range cols {
+		widths[i] = max(1, width(c.Name))
+	}
+	for r, row := range rows {
+		clean[r] = make([]string, len(cols))
+		for i := range cols {
+			if i < len(row) {
+				clean[r][i] = visible(row[i])
+			}
+			widths[i] = max(widths[i], width(clean[r][i]))
+		}
+	}
+	sep := "  "
+	if style.Rule {
+		sep = " │ "
+	}
+	fit(widths, style.Width, width(sep))
+	out := bufio.NewWriter(w)
+	head := make([]string, len(cols))
+	for i, c := range cols {
+		head[i] = visible(c.Name)
+	}
+	line(out, head, cols, widths, sep, style, true)
+	if style.Rule {
+		for i, n := range widths {
+			if i > 0 {
+				_, _ = out.WriteString("─┼─")
+			}
+			_, _ = out.WriteString(strings.Repeat("─", n))
+		}
+		_ = out.WriteByte('\n')
+	}
+	for _, row := range clean {
+		line(out, row, cols, widths, sep, style, false)
+	}
+	return out.Flush()
+}
+
+func line(out *bufio.Writer, cells []string, cols []Column, widths []int, sep string, style Style, head bool) {
+	for i := range cols {
+		if i > 0 {
+			_, _ = out.WriteString(sep)
+		}
+		text := runewidth.Truncate(cells[i], widths[i], "…")
+		pad := strings.Repeat(" ", max(0, widths[i]-width(text)))
+		if cols[i].Align == Right {
+			_, _ = out.WriteString(pad)
+		}
+		switch {
+		case style.Color && head:
+			text = "\x1b[1m" + text + "\x1b[0m"
+		case style.Color && text == Null:
+			text = "\x1b[2m" + text + "\x1b[0m"
+		}
+		_, _ = out.WriteString(text)
+		if cols[i].Align == Left && i < len(cols)-1 {
+			_, _ = out.WriteString(pad)
+		}
+	}
+	_ = out.WriteByte('\n')
+}
+
+// fit cuts the widest columns until the table fits, each to no less than minColumn.
+func fit(widths []int, limit, sep int) {
+	if limit <= 0 {
+		return
+	}
+	total := sep * (len(widths) - 1)
+	for _, n := range widths {
+		total += n
+	}
+	for total > limit {
+		widest := -1
+		second := minColumn
+		for i, n := range widths {
+			switch {
+			case widest < 0 || n > widths[widest]:
+				if widest >= 0 {
+					second = max(second, widths[widest])
+				}
+				widest = i
+			case n < widths[widest]:
+				second = max(second, n)
+			}
+		}
+		if widths[widest] <= minColumn {
+			return
+		}
+		cut := max(1, min(total-limit, widths[widest]-second))
+		cut = min(cut, widths[widest]-minColumn)
+		widths[widest] -= cut
+		total -= cut
+	}
+}
+
+func width(s string) int { return runewidth.StringWidth(s) }
+
+// visible replaces control characters by escapes, so that data cannot steer a terminal.
+func visible(s string) string {
+	if strings.IndexFunc(s, steers) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, c := range s {
+		switch {
+		case c == '\n':
+			b.WriteString(`\n`)
+		case c == '\t':
+			b.WriteString(`\t`)
+		case c == '\r':
+			b.WriteString(`\r`)
+		case steers(c):
+			b.WriteRune('\uFFFD')
+		default:
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}
+
+// steers reports control characters, and the marks that turn the direction of writing.
+func steers(c rune) bool {
+	return c < 0x20 || c >= 0x7f && c < 0xa0 || c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069
+}
