@@ -58,15 +58,15 @@ func Empty(schema tarn.Schema) string {
 	return b.String()
 }
 
-// MaxObjectBytes is the largest record ReadNDJSON takes: more than any record limit allows.
-const MaxObjectBytes = 32 << 20
-
 // ReadNDJSON returns SQL text, usable after FROM, that reads newline-delimited JSON objects strictly
 // as columns say: a member that is not named is left out, one that is missing is NULL, one that
 // does not fit fails the statement (see AsJSONFault). Of a repeated key the last value counts.
 // DuckDB rounds a number with a fraction into an integer column: callers keep such records away by
 // their shape.
-func ReadNDJSON(files []string, columns tarn.Schema) string {
+//
+// A longer record than recordBytes fails the statement. DuckDB reads files in pieces of twice that
+// size, one thread a piece: a small bound lets several threads share one file.
+func ReadNDJSON(files []string, columns tarn.Schema, recordBytes int) string {
 	if len(files) == 0 {
 		return Empty(columns)
 	}
@@ -79,7 +79,7 @@ func ReadNDJSON(files []string, columns tarn.Schema) string {
 		cols[i] = tarn.QuoteIdent(f.Name) + ": " + tarn.QuoteLiteral(f.Type.SQL())
 	}
 	return "read_json([" + strings.Join(names, ", ") + "], format='newline_delimited', columns={" + strings.Join(cols, ", ") +
-		"}, maximum_object_size=" + strconv.Itoa(MaxObjectBytes) + ")"
+		"}, maximum_object_size=" + strconv.Itoa(recordBytes) + ")"
 }
 
 // FieldIDs returns the FIELD_IDS argument of COPY for the fields of schema that have an ID.
