@@ -160,7 +160,7 @@ func (zeros) Read(p []byte) (int, error) {
 // {} on the first line means lines, whatever follows.
 func TestLayouts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		objects := rapid.SliceOfN(rapid.MapOfN(rapid.String(), 1, 5, rapid.OneOf(rapid.Just[any](nil), rapid.Map(rapid.String(), func(s string) any { return s }), rapid.Map(rapid.SliceOf(rapid.Int32()), func(v []int32) any { return v }))), 1, 6).Draw(t, "objects")
+		objects := rapid.SliceOfN(rapid.MapOfN(rapid.String(), rapid.OneOf(rapid.Just[any](nil), rapid.Map(rapid.String(), func(s string) any { return s }), rapid.Map(rapid.SliceOf(rapid.Int32()), func(v []int32) any { return v })), 1, 5), 1, 6).Draw(t, "objects")
 		indent := rapid.SampledFrom([]string{"", " ", "\t"}).Draw(t, "indent")
 		array := rapid.Bool().Draw(t, "array")
 		var in bytes.Buffer
