@@ -21,6 +21,7 @@ const (
 	pipelinesDir = "pipelines"
 
 	maxPipelines = 1000
+	maxFaults    = 101 // of one file; its decoding stops at 100 and says so
 	maxSQLBytes  = 1 << 20
 )
 
@@ -61,7 +62,7 @@ func LoadDir(dir string, opts Options) (*Project, Faults) {
 // every fault; a project without pipelines is valid. fsys decides which links are followed: use
 // LoadDir for a folder. Load keeps nothing open and may be called concurrently.
 func Load(fsys fs.FS, opts Options) (*Project, Faults) {
-	l := &loader{fsys: fsys, opts: opts, sqlText: map[string]string{}}
+	l := &loader{fsys: fsys, opts: opts, count: map[string]int{}, sqlText: map[string]string{}}
 	settings := l.project()
 	var pipelines []pipelineFile
 	for _, name := range l.pipelineNames() {
@@ -87,6 +88,7 @@ type loader struct {
 	fsys    fs.FS
 	opts    Options
 	faults  Faults
+	count   map[string]int    // of faults, by file
 	sqlText map[string]string // by file; "" for one that has a fault
 }
 
@@ -104,6 +106,12 @@ type pipelineFile struct {
 }
 
 func (l *loader) add(file string, f strictyaml.Fault) {
+	if l.count[file]++; l.count[file] > maxFaults {
+		if l.count[file] > maxFaults+1 {
+			return
+		}
+		f = strictyaml.Fault{Line: f.Line, Col: f.Col, Code: tarn.CodeTooLarge, Detail: "there are more faults than are shown", Hint: "mend these first"}
+	}
 	l.faults = append(l.faults, Fault{File: file, Line: f.Line, Col: f.Col, Path: f.Path, Code: f.Code, Detail: f.Detail, Hint: f.Hint})
 }
 

@@ -66,7 +66,7 @@ type Stream struct {
 // Column is one column of a declared schema.
 type Column struct {
 	Name     ColumnName `json:"name" required:"true" example:"ts" doc:"The key in the record, and the name of the column."`
-	Type     SQLType    `json:"type" required:"true" example:"TIMESTAMP" doc:"The SQL type, as DuckDB writes it: 'BIGINT', 'DOUBLE', 'VARCHAR', 'TIMESTAMP', 'DECIMAL(18,3)', 'VARCHAR[]', 'STRUCT(lat DOUBLE, lon DOUBLE)', 'MAP(VARCHAR, BIGINT)', 'JSON' …"`
+	Type     SQLType    `json:"type" required:"true" example:"TIMESTAMP, or STRUCT(lat DOUBLE, lon DOUBLE)" doc:"The SQL type, as DuckDB writes it: 'BIGINT', 'DOUBLE', 'VARCHAR', 'TIMESTAMP', 'DECIMAL(18,3)', 'VARCHAR[]', 'STRUCT(lat DOUBLE, lon DOUBLE)', 'MAP(VARCHAR, BIGINT)', 'JSON' …"`
 	Doc      string     `json:"doc,omitempty" doc:"What the column means."`
 	Required bool       `json:"required,omitempty" doc:"A record without a value here is a failed record."`
 }

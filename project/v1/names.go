@@ -34,6 +34,7 @@ func (n *Name) UnmarshalText(b []byte) error {
 
 // nameHint offers the nearest permitted name.
 func nameHint(s, prefix string) string {
+	lost := false
 	mended := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '_':
@@ -43,10 +44,11 @@ func nameHint(s, prefix string) string {
 		case r == '-', r == ' ', r == '.', r == '/':
 			return '_'
 		}
+		lost = true
 		return -1
 	}, s)
 	rule := "a name begins with a-z and goes on with a-z, 0-9 and _, at most 63 in all"
-	if nameRegexp.MatchString(mended) {
+	if !lost && nameRegexp.MatchString(mended) {
 		return "write " + prefix + mended + "; " + rule
 	}
 	return rule

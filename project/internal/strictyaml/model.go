@@ -68,8 +68,8 @@ func setText(v reflect.Value, text string) error {
 	return nil
 }
 
-// keysNamed returns the paths under t, a struct, at which a key of that name stands, the
-// outermost ones first; list elements are written as [].
+// keysNamed returns the paths under t, a struct, at which a key of that name stands, in any
+// spelling, the outermost ones first; list elements are written as [].
 func keysNamed(t reflect.Type, name string) []string {
 	type level struct {
 		t    reflect.Type
@@ -79,7 +79,7 @@ func keysNamed(t reflect.Type, name string) []string {
 	for queue := []level{{t, ""}}; len(queue) > 0; queue = queue[1:] {
 		for _, f := range Fields(queue[0].t) {
 			path := join(queue[0].path, f.Name)
-			if f.Name == name {
+			if fold(f.Name) == fold(name) {
 				out = append(out, path)
 			}
 			ft := f.Type

@@ -28,9 +28,9 @@ func (d *Document) scalar(n ast.Node, v reflect.Value, f Field, display string) 
 		hint := ""
 		switch {
 		case !isScalar:
-		case want == "text":
+		case v.Kind() == reflect.String && !IsText(v.Type()):
 			hint = "quote it"
-		case want == "a number" && isDecimal(text):
+		case want == "a whole number" && isDecimal(text):
 			hint = "take the quotes away"
 		case want == "true or false":
 			switch strings.ToLower(text) {
@@ -79,7 +79,7 @@ func scalarFits(n ast.Node, t reflect.Type) (want string, ok bool) {
 	case t.Kind() == reflect.Bool:
 		want = "true or false"
 	default:
-		want = "a number"
+		want = "a whole number"
 	}
 	return want, ok
 }
@@ -131,6 +131,7 @@ func (d *Document) list(n ast.Node, v reflect.Value, f Field, canon, display str
 			if whole, used := splitByComma(x, i); used > 0 {
 				d.fault(position(x.Values[i]), fmt.Sprintf("%s[%d]", display, v.Len()), tarn.CodeInvalid,
 					"a comma between [ ] begins a new element", fmt.Sprintf("write %q, with the quotes", whole))
+				v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem()))) // so that later elements count as they were meant
 				i += used
 				continue
 			}
