@@ -77,6 +77,15 @@ func (c *Conn) Post(body []byte) (status int, answer []byte, err error) {
 	return resp.StatusCode, c.buf, nil
 }
 
+// MustPost is Post where every answer but 200 is an error.
+func (c *Conn) MustPost(body []byte) error {
+	status, answer, err := c.Post(body)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("HTTP status %d: %.500s", status, answer)
+	}
+	return err
+}
+
 func appendAll(dst []byte, r io.Reader) ([]byte, error) {
 	for {
 		if len(dst) == cap(dst) {
