@@ -14,6 +14,7 @@ import (
 
 	"github.com/tarn-data/tarn/bench/load"
 	"github.com/tarn-data/tarn/internal/child"
+	"github.com/tarn-data/tarn/project"
 )
 
 func testEvents(t *testing.T, n int64) *events {
@@ -57,8 +58,8 @@ func TestWriteProject(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "buffer: {size: 1MiB, interval: 5s}") || strings.Contains(string(text), "128MiB") {
 		t.Errorf("%v\n%s", err, text)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "tarn.yaml")); err != nil {
-		t.Error(err)
+	if _, faults := project.LoadDir(dir, project.Options{}); len(faults) > 0 {
+		t.Error(faults)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/tarn-data/tarn/project"
 )
 
 // The project has one pipeline that infers everything and one that declares everything, so that both
@@ -53,6 +55,9 @@ func writeProject(t *testing.T) string {
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if _, faults := project.LoadDir(dir, project.Options{}); len(faults) > 0 {
+		t.Fatal(faults)
 	}
 	return dir
 }
