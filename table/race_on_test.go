@@ -1,0 +1,6 @@
+//go:build race
+
+package table_test
+
+// raceEnabled relaxes limits on time.
+const raceEnabled = true

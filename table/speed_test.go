@@ -1,0 +1,72 @@
+package table_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tarn-data/tarn/table"
+)
+
+// A commit must cost the same after 1,000 commits as at the start, without any snapshot expiry:
+// the last 50 take at most 1.5 times what the first 50 took.
+func TestThousandCommits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	r := newRig(t)
+	st := r.ensure()
+	const n = 1000
+	took := make([]time.Duration, n)
+	for i := range n {
+		f := r.file(st, 2000)
+		start := time.Now()
+		next, err := r.Commit(t.Context(), name, table.Commit{Add: []table.DataFile{f}, SchemaID: st.SchemaID,
+			Progress: []table.Progress{{Stream: "telemetry", From: uint64(i * 2000), Next: uint64(i*2000 + 2000), RecordsIn: 2000, RowsOut: 2000}}})
+		must(t, err)
+		took[i] = time.Since(start)
+		if got := r.files(next); len(got) != i+1 {
+			t.Fatalf("after %d commits %d files", i+1, len(got))
+		}
+		st = next
+	}
+	if st.Rows != n*2000 || st.Files != n {
+		t.Errorf("%d rows in %d files", st.Rows, st.Files)
+	}
+	first, last := sum(took[:50]), sum(took[n-50:])
+	t.Logf("commit: first 50 %.2f ms each, last 50 %.2f ms, median %.2f ms, max %.2f ms; ratio %.2f",
+		ms(first/50), ms(last/50), ms(median(took)), ms(slices.Max(took)), float64(last)/float64(first))
+	if float64(last) > 1.5*float64(first) && !raceEnabled {
+		t.Errorf("the last 50 commits took %.2f times the first 50", float64(last)/float64(first))
+	}
+	r.reopen()
+	st, err := r.State(t.Context(), name)
+	must(t, err)
+	if got := rowsOf(r.files(st)); got != n*2000 {
+		t.Errorf("%d rows after reopening", got)
+	}
+}
+
+func sum(d []time.Duration) (s time.Duration) {
+	for _, x := range d {
+		s += x
+	}
+	return s
+}
+
+func median(d []time.Duration) time.Duration { return slices.Sorted(slices.Values(d))[len(d)/2] }
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func BenchmarkCommit(b *testing.B) {
+	r := newRig(b)
+	st := r.ensure()
+	for b.Loop() {
+		b.StopTimer()
+		f := r.file(st, 2000)
+		b.StartTimer()
+		if _, err := r.Commit(b.Context(), name, table.Commit{Add: []table.DataFile{f}, SchemaID: st.SchemaID}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
