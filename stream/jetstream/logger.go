@@ -1,0 +1,33 @@
+package jetstream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+)
+
+// logger passes what the server warns of to slog. What it tells besides is of no use to an
+// operator of Tarn.
+type logger struct{ out *slog.Logger }
+
+func newLogger(out *slog.Logger) logger {
+	return logger{out.With("component", "nats")}
+}
+
+func (l logger) Noticef(string, ...any) {}
+func (l logger) Debugf(string, ...any)  {}
+func (l logger) Tracef(string, ...any)  {}
+
+func (l logger) Warnf(format string, v ...any)  { l.log(slog.LevelWarn, format, v) }
+func (l logger) Errorf(format string, v ...any) { l.log(slog.LevelError, format, v) }
+
+// Fatalf ends the process, as the server expects of it: it goes on with undefined state otherwise.
+func (l logger) Fatalf(format string, v ...any) {
+	l.log(slog.LevelError, format, v)
+	os.Exit(1)
+}
+
+func (l logger) log(level slog.Level, format string, v []any) {
+	l.out.Log(context.Background(), level, fmt.Sprintf(format, v...))
+}
