@@ -1,0 +1,142 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/internal/telemetry"
+	"github.com/tarn-data/tarn/stream"
+)
+
+// Options are the parts a Server answers from. All fields are required unless they say otherwise.
+type Options struct {
+	Version  string
+	Logger   *slog.Logger
+	Metrics  *telemetry.Metrics
+	Gatherer prometheus.Gatherer // what /metrics shows
+
+	// Ingest answers POST /v1/streams/{stream}/records; the stream is the path value "stream".
+	Ingest http.Handler
+	// Stream finds a stream by name for reading its records.
+	Stream func(name string) (*stream.Stream, bool)
+	// Control is the rest.
+	Control Control
+
+	// AllowedHosts are Host headers accepted besides loopback names, for a proxy in front. Optional.
+	AllowedHosts []string
+}
+
+// Control are the functions of the running engine that the interface offers. They are called
+// concurrently; ctx ends when the client goes. A nil function answers CodeUnsupported, a nil Ready
+// means ready.
+type Control struct {
+	// Ready returns why requests cannot be served now (starting, draining), or nothing. It is
+	// asked on every request and must be cheap.
+	Ready func() (reasons []string)
+
+	Status    func(context.Context) (StatusDoc, error)
+	Streams   func(context.Context) ([]StreamDoc, error)
+	Pipelines func(context.Context) ([]PipelineDoc, error)
+	Tables    func(context.Context) ([]TableDoc, error)
+	Table     func(ctx context.Context, name string) (TableDoc, error) // CodeNotFound
+	Failed    func(context.Context, FailedFilter) ([]FailedDoc, error)
+	Verify    func(context.Context) (VerifyDoc, error)
+	// Maintain runs tasks on one table in the order given, and returns what each did.
+	Maintain func(ctx context.Context, table string, tasks []string) ([]MaintenanceDoc, error)
+	// Reload reads the project again. A faulty project is an error and changes nothing.
+	Reload func(context.Context) (ReloadDoc, error)
+}
+
+// FailedFilter selects failed records. Zero values select all.
+type FailedFilter struct {
+	Pipeline string
+	ID       int64
+	Limit    int
+}
+
+// Server is the HTTP interface as a handler. It is safe for concurrent use.
+type Server struct {
+	opts     Options
+	problems Problems
+	mux      *http.ServeMux
+	origin   *http.CrossOriginProtection
+	openapi  []byte
+}
+
+// New builds the handler. It starts nothing.
+func New(o Options) (*Server, error) {
+	s := &Server{opts: o, problems: Problems{o.Logger}, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
+	api := s.newAPI()
+	s.registerControl(api)
+	s.mountStreams(api)
+	s.mountOperations(api)
+	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // huma's own error, which no answer uses
+	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
+	var err error
+	s.openapi, err = json.MarshalIndent(api.OpenAPI(), "", "  ")
+	return s, err
+}
+
+func (s *Server) newAPI() huma.API {
+	return humago.New(s.mux, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title:       "Tarn",
+				Version:     s.opts.Version,
+				Description: "A data lake in one process: post records to streams, read tables with SQL. Errors are application/problem+json with a stable `code`.",
+				License:     &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Components: &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)},
+		},
+		Formats:       map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{asProblem},
+	})
+}
+
+// mountOperations serves what a machine's operator asks for, outside /v1/ and so also while the
+// engine is not ready.
+func (s *Server) mountOperations(api huma.API) {
+	text := func(description string) map[string]*huma.Response {
+		return map[string]*huma.Response{"200": {Description: description, Content: map[string]*huma.MediaType{"text/plain": {}}}}
+	}
+	add := func(path, id, summary string, responses map[string]*huma.Response, h http.HandlerFunc) {
+		s.mux.HandleFunc("GET "+path, h)
+		api.OpenAPI().AddOperation(&huma.Operation{Method: http.MethodGet, Path: path, OperationID: id, Summary: summary, Tags: []string{"operations"}, Responses: responses})
+	}
+	add("/healthz", "health", "Is the process alive?", text("ok"), func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	ready := text("ready")
+	ready["503"] = problemResponse(api, "Starting or draining; the detail says why")
+	add("/readyz", "ready", "Are requests served?", ready, func(w http.ResponseWriter, r *http.Request) {
+		if reasons := s.ready(); len(reasons) > 0 {
+			s.problems.Write(w, r, notReady(reasons))
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("ready\n"))
+	})
+	metrics := promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelError)})
+	add("/metrics", "metrics", "Metrics in the Prometheus text format", text("metrics"), metrics.ServeHTTP)
+	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(s.openapi)
+	})
+	s.mux.HandleFunc("GET /{$}", s.index)
+}
+
+func notReady(reasons []string) error {
+	return &tarn.Error{Code: tarn.CodeUnavailable, Detail: "Tarn is not ready: " + strings.Join(reasons, "; "), Hint: "try again in a moment; /readyz says when"}
+}
