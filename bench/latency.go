@@ -188,7 +188,7 @@ type arrival struct {
 
 // follow starts to read the stream from its end.
 func follow(ctx context.Context, srv *server) (*follower, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.Base+"/v1/streams/"+pipeline+"/records?shard=0&from=latest&follow=true", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.Base+"/v1/streams/"+pipeline+"/records?shard=0&from=latest&limit=0&follow=true", nil)
 	if err != nil {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func TestClient(t *testing.T) {
 	asked := 0
 	mux.HandleFunc("GET /v1/pipelines/p", func(w http.ResponseWriter, _ *http.Request) {
 		asked++
-		fmt.Fprintf(w, `{"pipeline":"p","accepted":3,"committed":%d,"failed":1,"pending":%d}`, min(asked-1, 2), 3-min(asked, 3))
+		fmt.Fprintf(w, `{"name":"p","deliveries":[{"table":"curated.p","lag_records":%d,"records":%d,"rows":2,"failed":1}]}`, 3-min(asked, 3), min(asked, 3))
 	})
 	mux.HandleFunc("POST /v1/sql", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept") != "text/csv" {

@@ -55,22 +55,32 @@ func (c *Client) Do(ctx context.Context, method, path string, header map[string]
 	return answer, err
 }
 
-// Counts are the record counts of a pipeline: accepted = committed + failed + pending (+ expired).
+// Counts are the record counts of a pipeline with one delivery: accepted = committed + failed + pending.
 type Counts struct {
-	Accepted  int64 `json:"accepted"`
-	Committed int64 `json:"committed"`
-	Failed    int64 `json:"failed"`
-	Pending   int64 `json:"pending"`
+	Accepted  int64
+	Committed int64
+	Failed    int64
+	Pending   int64
 }
 
-// Pipeline reads GET /v1/pipelines/{name}.
+// Pipeline reads GET /v1/pipelines/{name}, whose document server.PipelineDoc describes.
 func (c *Client) Pipeline(ctx context.Context, name string) (Counts, error) {
-	var n Counts
 	b, err := c.Do(ctx, http.MethodGet, "/v1/pipelines/"+name, nil, nil)
-	if err == nil {
-		err = json.Unmarshal(b, &n)
+	if err != nil {
+		return Counts{}, err
 	}
-	return n, err
+	var doc struct {
+		Deliveries []struct {
+			Lag     int64 `json:"lag_records"`
+			Records int64 `json:"records"` // accounted for by commits, failed ones included
+			Failed  int64 `json:"failed"`
+		} `json:"deliveries"`
+	}
+	if err := json.Unmarshal(b, &doc); err != nil || len(doc.Deliveries) != 1 {
+		return Counts{}, fmt.Errorf("pipeline %s: want a document with one delivery, got %.500s", name, b)
+	}
+	d := doc.Deliveries[0]
+	return Counts{Accepted: d.Records + d.Lag, Committed: d.Records - d.Failed, Failed: d.Failed, Pending: d.Lag}, nil
 }
 
 // Settled waits until the pipeline has accepted at least n records and none is pending, asking every
