@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Transform is an Iceberg partition transform.
@@ -40,49 +42,102 @@ func (f PartitionField) Name() string {
 
 // String returns the form ParsePartitionField reads: hour(ts), bucket(16, id), or a bare column.
 func (f PartitionField) String() string {
+	source := f.Source
+	if source == "" || strings.ContainsFunc(source, breaksWord) {
+		source = QuoteIdent(source)
+	}
 	switch f.Transform {
 	case Identity:
-		return f.Source
+		return source
 	case Bucket, Truncate:
-		return fmt.Sprintf("%s(%d, %s)", f.Transform, f.Param, f.Source)
+		return fmt.Sprintf("%s(%d, %s)", f.Transform, f.Param, source)
 	}
-	return fmt.Sprintf("%s(%s)", f.Transform, f.Source)
+	return fmt.Sprintf("%s(%s)", f.Transform, source)
+}
+
+// breaksWord reports whether a column whose name holds r is written in quotes.
+func breaksWord(r rune) bool {
+	return r == '(' || r == ')' || r == ',' || r == '"' || unicode.IsSpace(r) || unicode.IsControl(r)
 }
 
 // ParsePartitionField reads column, identity(column), year|month|day|hour(column),
-// bucket(n, column) or truncate(width, column).
+// bucket(n, column) or truncate(width, column). A column may stand in double quotes, with a
+// double quote in it written twice, and must when it holds blanks, commas or parentheses.
 func ParsePartitionField(s string) (PartitionField, error) {
 	fail := func(what string) (PartitionField, error) {
 		return PartitionField{}, &Error{Code: CodeInvalid, Detail: fmt.Sprintf("%q is not a partition transform: %s", s, what),
 			Hint: "write a column, year|month|day|hour(column), bucket(16, column) or truncate(8, column)"}
 	}
-	name, rest, ok := strings.Cut(strings.TrimSpace(s), "(")
-	name = strings.TrimSpace(name)
-	if !ok {
-		if name == "" || strings.ContainsAny(name, "),") {
-			return fail("the column is missing")
-		}
-		return PartitionField{Source: name, Transform: Identity}, nil
+	if !utf8.ValidString(s) {
+		return fail("it is not UTF-8")
 	}
-	args, tail, ok := strings.Cut(rest, ")")
-	if !ok || strings.TrimSpace(tail) != "" {
+	word, rest, wrong := cutColumn(s)
+	switch {
+	case wrong != "":
+		return fail(wrong)
+	case rest == "":
+		return PartitionField{Source: word, Transform: Identity}, nil
+	case rest[0] != '(' || strings.HasPrefix(strings.TrimSpace(s), `"`):
+		return fail("there is text after the column")
+	}
+	f := PartitionField{Transform: Transform(strings.ToLower(word))}
+	args, ok := strings.CutSuffix(rest[1:], ")")
+	if !ok {
 		return fail("the parentheses do not match")
 	}
-	f := PartitionField{Transform: Transform(strings.ToLower(name)), Source: strings.TrimSpace(args)}
 	switch f.Transform {
 	case Identity, Year, Month, Day, Hour:
 	case Bucket, Truncate:
-		n, col, ok := strings.Cut(args, ",")
-		param, err := strconv.Atoi(strings.TrimSpace(n))
+		n, column, ok := strings.Cut(args, ",")
+		param, err := strconv.ParseUint(strings.TrimSpace(n), 10, 31)
 		if !ok || err != nil || param < 1 {
 			return fail("it takes a positive number and a column")
 		}
-		f.Param, f.Source = param, strings.TrimSpace(col)
+		f.Param, args = int(param), column
 	default:
-		return fail("unknown transform " + name)
+		return fail("unknown transform " + word)
 	}
-	if f.Source == "" || strings.Contains(f.Source, ",") {
+	if strings.TrimSpace(args) == "" {
 		return fail("it takes one column")
 	}
-	return f, nil
+	if f.Source, rest, wrong = cutColumn(args); wrong != "" {
+		return fail(wrong)
+	}
+	switch {
+	case rest == "":
+		return f, nil
+	case strings.HasPrefix(rest, ","):
+		return fail("it takes one column")
+	}
+	return fail("the parentheses do not match")
+}
+
+// cutColumn takes a bare word or a quoted column off the front of s, and the blanks around it.
+func cutColumn(s string) (column, rest, wrong string) {
+	s = strings.TrimSpace(s)
+	if !strings.HasPrefix(s, `"`) {
+		i := strings.IndexFunc(s, breaksWord)
+		if i < 0 {
+			i = len(s)
+		}
+		if i == 0 {
+			return "", "", "the column is missing"
+		}
+		return s[:i], strings.TrimSpace(s[i:]), ""
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] != '"':
+			b.WriteByte(s[i])
+		case i+1 < len(s) && s[i+1] == '"':
+			b.WriteByte('"')
+			i++
+		case b.Len() == 0:
+			return "", "", "the column is missing"
+		default:
+			return b.String(), strings.TrimSpace(s[i+1:]), ""
+		}
+	}
+	return "", "", "a quoted column does not end"
 }

@@ -34,10 +34,10 @@ func (p *Position) UnmarshalText(b []byte) error {
 // ParsePosition reads the form that String writes.
 func ParsePosition(s string) (Position, error) {
 	shard, offset, ok := strings.Cut(s, ":")
-	n, err1 := strconv.Atoi(shard)
+	n, err1 := strconv.ParseUint(shard, 10, 31) // unsigned: no sign is accepted
 	o, err2 := strconv.ParseUint(offset, 10, 64)
-	if !ok || err1 != nil || err2 != nil || n < 0 {
+	if !ok || err1 != nil || err2 != nil {
 		return Position{}, &Error{Code: CodeInvalid, Detail: fmt.Sprintf("%q is not a position", s), Hint: "write SHARD:OFFSET, for example 0:1842"}
 	}
-	return Position{Shard: n, Offset: o}, nil
+	return Position{Shard: int(n), Offset: o}, nil
 }
