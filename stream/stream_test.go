@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"testing"
-	"time"
 
 	tarn "github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/record"
@@ -121,41 +119,4 @@ func TestAppendRead(t *testing.T) {
 	if _, got := readAll(t, s, 0, stream.Cursor{}); len(got) != 0 {
 		t.Fatalf("shard 0 has %v", got)
 	}
-}
-
-// BenchmarkAppend measures durable records per second of 8 callers with 500 records of 350 bytes.
-func BenchmarkAppend(b *testing.B) {
-	s := start(b, stream.Config{})
-	rec := append(bytes.Repeat([]byte("x"), 349), '\n')
-	body := bytes.Repeat(rec, 500)
-	const callers = 8
-	b.SetBytes(int64(len(body)))
-	b.ResetTimer()
-	var wg sync.WaitGroup
-	n := make(chan struct{}, b.N)
-	for range b.N {
-		n <- struct{}{}
-	}
-	close(n)
-	var mu sync.Mutex
-	var worst time.Duration
-	for range callers {
-		wg.Go(func() {
-			for range n {
-				began := time.Now()
-				seg := record.Segment{Lines: true, Count: 500, Payload: body}
-				if _, err := s.Append(context.Background(), 0, seg, ""); err != nil {
-					b.Error(err)
-					return
-				}
-				took := time.Since(began)
-				mu.Lock()
-				worst = max(worst, took)
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	b.ReportMetric(float64(b.N)*500/b.Elapsed().Seconds()/1e6, "Mrecords/s")
-	b.ReportMetric(float64(worst.Milliseconds()), "max-ms")
 }
