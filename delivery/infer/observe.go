@@ -254,6 +254,9 @@ func (m *matcher) scalar(n *node, v *value) {
 	f, why := fitScalar(n, v)
 	switch f {
 	case fits:
+		if n.kind == tarn.Long && n.decl == nil && n.ev.inexact == 0 && len(v.raw) > exactDigits && !holdsExactly(v.raw) {
+			m.pin(n)
+		}
 	case fitsByValue:
 		m.eff.Learnable = false
 	case fitsRewritten:
@@ -262,6 +265,13 @@ func (m *matcher) scalar(n *node, v *value) {
 		m.widen(n, v)
 	default:
 		m.misfit(n, v, why)
+	}
+}
+
+// pin keeps a BIGINT from ever becoming DOUBLE: it holds an integer that a double would round.
+func (m *matcher) pin(n *node) {
+	if m.change = true; m.mutate {
+		n.ev.inexact++
 	}
 }
 

@@ -67,8 +67,8 @@ func fitScalar(n *node, v *value) (fit, string) {
 
 // The patterns below are wide: they refuse only what DuckDB refuses as well.
 var (
-	maybeDate      = regexp.MustCompile(`^\s*[-+]?\d+-\d+-\d+\s*$`)
-	maybeTimestamp = regexp.MustCompile(`^\s*-?\d+[-/\\ ]\d{1,2}[-/\\ ]\d{1,2}(\D|$)|^(?i)\s*(epoch)\s*$`)
+	maybeDate      = regexp.MustCompile(`^\s*[-+]?\d+-\d+-\d+\s*$|^(?i)\s*epoch\s*$`)
+	maybeTimestamp = regexp.MustCompile(`^\s*-?\d+[-/\\ ]\d{1,2}[-/\\ ]\d{1,2}(\D|$)|^(?i)\s*epoch\s*$`)
 	decimalText    = regexp.MustCompile(`^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$`)
 )
 
@@ -121,7 +121,7 @@ func fitInteger(n *node, v *value) (fit, string) {
 		// 5.0 and 1e3 are integers in another coat; 5.5 DuckDB would round.
 		f, err := strconv.ParseFloat(string(v.raw), 64)
 		switch {
-		case err != nil || math.Abs(f) > maxExactInt || bits == 32 && (f < math.MinInt32 || f > math.MaxInt32):
+		case err != nil || math.Abs(f) >= maxExactInt || bits == 32 && (f < math.MinInt32 || f > math.MaxInt32):
 			return misfits, "it is out of range"
 		case f != math.Trunc(f) || !integral(v.raw):
 			return misfits, "it would be rounded"
@@ -150,17 +150,18 @@ func wholeText(s []byte, bits int) bool {
 	return err == nil
 }
 
+// exactDigits is how many decimal digits a double always carries.
+const exactDigits = 15
+
 func fitFloat(n *node, v *value) (fit, string) {
 	limit := math.MaxFloat64
 	if n.kind == tarn.Float {
 		limit = math.MaxFloat32
 	}
 	switch v.class {
-	case integer:
-		return fits, ""
-	case big:
+	case integer, big:
 		switch {
-		case n.decl != nil:
+		case n.decl != nil || len(v.raw) <= exactDigits:
 			return fits, "" // a declared DOUBLE rounds, by its nature
 		case !holdsExactly(v.raw):
 			return misfits, "a DOUBLE would round it"
@@ -182,9 +183,6 @@ func fitFloat(n *node, v *value) (fit, string) {
 	return misfits, ""
 }
 
-// exactDecimal is the precision up to which a double carries every decimal DuckDB reads through it.
-const exactDecimal = 15
-
 func fitDecimal(n *node, v *value) (fit, string) {
 	s := v.raw
 	switch v.class {
@@ -200,7 +198,7 @@ func fitDecimal(n *node, v *value) (fit, string) {
 	if err != nil || math.Abs(f) > math.Pow10(t.Precision-t.Scale) {
 		return misfits, "it is out of range"
 	}
-	if v.class == number && t.Precision > exactDecimal {
+	if v.class == number && t.Precision > exactDigits {
 		return fitsRewritten, ""
 	}
 	return fits, ""

@@ -56,8 +56,8 @@ func momentOf(s []byte) moment {
 	if len(rest) == 0 {
 		return m
 	}
-	if !offset(rest) {
-		return noTime
+	if !offset(rest) || string(rest) != "Z" && (y < 2 || y > 9998) {
+		return noTime // in UTC it might lie outside the years 1 to 9999
 	}
 	if m == nanoTime {
 		return nanoTime
