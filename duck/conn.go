@@ -24,8 +24,8 @@ type Conn struct {
 // Close gives up the connection and everything temporary in it. It is idempotent.
 func (c *Conn) Close() error { c.end(false); return nil }
 
-// release is Close for connections whose statements left nothing behind.
-func (c *Conn) release() { c.end(!c.stale && !c.broken) }
+// Release is Close for a connection in which nothing temporary was made: another may use it next.
+func (c *Conn) Release() { c.end(!c.stale && !c.broken) }
 
 func (c *Conn) end(keep bool) {
 	if !c.closed {
@@ -205,4 +205,17 @@ func (s *stmt) run(ctx context.Context, streaming bool) (*capi.Result, error) {
 		return nil, s.c.fail(ctx, msg)
 	}
 	return &res, nil
+}
+
+// Bind resolves every name and type of the last statement of sql without running it. Parameters may
+// stand in it.
+func (c *Conn) Bind(ctx context.Context, sql string) error {
+	var p capi.PreparedStatement
+	var state capi.State
+	c.interrupting(ctx, func() { state = capi.Prepare(c.c, sql, &p) })
+	defer capi.DestroyPrepare(&p)
+	if state == capi.StateError {
+		return c.fail(ctx, capi.PrepareError(p))
+	}
+	return nil
 }

@@ -56,7 +56,7 @@ func (d *DB) Copy(ctx context.Context, selectSQL string, o CopyOptions) ([]Writt
 	if err != nil {
 		return nil, err
 	}
-	defer c.release()
+	defer c.Release()
 	return c.Copy(ctx, selectSQL, o)
 }
 

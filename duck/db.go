@@ -184,7 +184,7 @@ func (d *DB) Exec(ctx context.Context, sql string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	defer c.release()
+	defer c.Release()
 	return c.Exec(ctx, sql, args...)
 }
 
@@ -197,7 +197,7 @@ func (d *DB) Query(ctx context.Context, sql string, args ...any) (*Rows, error) 
 	}
 	rows, err := c.Query(ctx, sql, args...)
 	if err != nil {
-		c.release()
+		c.Release()
 		return nil, err
 	}
 	rows.own = c

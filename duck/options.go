@@ -27,7 +27,7 @@ type Options struct {
 	MaxConns           int  // connections open at once; 0 = 64; over it callers wait
 	Unordered          bool // rows of an unordered SELECT or COPY may leave in any order: less memory
 	CacheMetadata      bool // keep Parquet footers in memory: for files that never change
-	StrictTypes        bool // reserved for instances that plan only: optimizers that use statistics are off
+	PlanOnly           bool // for instances whose tables are empty stubs: nothing is concluded from what they hold
 	MaxOpenPartitions  int  // Copy with PartitionBy: files written at once; 0 = 100
 	PartitionFlushRows int  // Copy with PartitionBy: rows a thread gathers before writing; 0 = DuckDB's 524,288
 
@@ -69,6 +69,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// notForPlanning are the optimizers that conclude from a table's contents or statistics, and those
+// that only matter to an execution. What stays simplifies expressions and moves filters to scans.
+const notForPlanning = "statistics_propagation,compressed_materialization,column_lifetime,build_side_probe_side," +
+	"join_filter_pushdown,late_materialization,top_n,top_n_window_elimination,row_group_pruner,join_order," +
+	"common_subexpressions,common_aggregate,limit_pushdown,duplicate_groups,reorder_filter,sampling_pushdown,unused_columns"
+
 // settings returns the statements that configure a fresh instance, the locking one last. What is
 // set here can not be changed by any later statement.
 func (o Options) settings() []string {
@@ -102,8 +108,8 @@ func (o Options) settings() []string {
 	if o.PartitionFlushRows > 0 {
 		s = append(s, fmt.Sprintf("SET partitioned_write_flush_threshold=%d", o.PartitionFlushRows))
 	}
-	if o.StrictTypes {
-		s = append(s, "SET disabled_optimizers='statistics_propagation,compressed_materialization'")
+	if o.PlanOnly {
+		s = append(s, "SET disabled_optimizers="+tarn.QuoteLiteral(notForPlanning))
 	}
 	if len(o.AllowedDirs) > 0 {
 		dirs := make([]string, len(o.AllowedDirs))

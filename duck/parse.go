@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/tarn-data/tarn"
@@ -74,4 +75,36 @@ func At(text string, offset int, e *tarn.Error) *tarn.Error {
 		e.Detail = PositionOf(text, offset).String() + ": " + e.Detail
 	}
 	return e
+}
+
+// RenderExpr returns SQL text for one expression of a tree.
+func (d *DB) RenderExpr(ctx context.Context, expr ast.Node) (string, error) {
+	t, err := d.Parse(ctx, "SELECT 1")
+	if err != nil {
+		return "", err
+	}
+	t.Query()["select_list"] = []any{expr}
+	s, err := d.Render(ctx, t)
+	return strings.TrimPrefix(s, "SELECT "), err
+}
+
+// Locate returns the place in sql that DuckDB's message points at with an excerpt and a caret.
+func Locate(sql string, f *Fault) (Position, bool) {
+	_, rest, ok := strings.Cut(f.Message, "\nLINE ")
+	num, rest, ok2 := strings.Cut(rest, ": ")
+	excerpt, caret, ok3 := strings.Cut(rest, "\n")
+	line, err := strconv.Atoi(num)
+	lines := strings.Split(sql, "\n")
+	if !ok || !ok2 || !ok3 || err != nil || line < 1 || line > len(lines) {
+		return Position{}, false
+	}
+	at := strings.IndexByte(caret, '^') - len("LINE : ") - len(num)
+	shown := strings.TrimPrefix(excerpt, "...")
+	at -= len([]rune(excerpt)) - len([]rune(shown))
+	shown = strings.TrimSuffix(shown, "...")
+	start := strings.Index(lines[line-1], shown)
+	if start < 0 || at < 0 {
+		return Position{}, false
+	}
+	return Position{Line: line, Column: len([]rune(lines[line-1][:start])) + at + 1}, true
 }

@@ -148,7 +148,7 @@ func (r *Rows) Close() error {
 	capi.DestroyResult(r.res)
 	r.s.close()
 	if r.own != nil {
-		r.own.release()
+		r.own.Release()
 	}
 	return nil
 }

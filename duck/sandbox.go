@@ -145,3 +145,10 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Varying reports whether a function (or a keyword such as CURRENT_DATE) gives another value on
+// another run of the same statement.
+func Varying(name string) bool {
+	name = strings.ToLower(name)
+	return loadFunctions().varying[name] != "" || keywordClock[name]
+}

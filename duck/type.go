@@ -99,7 +99,7 @@ func (d *DB) Columns(ctx context.Context, sql string) ([]Column, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer c.release()
+	defer c.Release()
 	var p capi.PreparedStatement
 	var state capi.State
 	c.interrupting(ctx, func() { state = capi.Prepare(c.c, sql, &p) })

@@ -1,0 +1,89 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+)
+
+var errResident = errors.New("the process uses more memory than it may")
+
+// guard ends statements while the process is over its memory bound (I8). DuckDB counts its buffers
+// but not every string an expression makes; the kernel counts all.
+type guard struct {
+	limit int64
+	mu    sync.Mutex
+	next  int
+	live  map[int]context.CancelCauseFunc
+	stop  chan struct{}
+	done  chan struct{}
+}
+
+func newGuard(limit int64) *guard {
+	g := &guard{limit: limit, live: map[int]context.CancelCauseFunc{}, stop: make(chan struct{}), done: make(chan struct{})}
+	if limit <= 0 {
+		close(g.done)
+		return g
+	}
+	go g.loop()
+	return g
+}
+
+func (g *guard) close() {
+	close(g.stop)
+	<-g.done
+}
+
+// watch returns a context that ends when the statement must. done forgets it.
+func (g *guard) watch(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.next++
+	id := g.next
+	g.live[id] = cancel
+	return ctx, func() {
+		g.mu.Lock()
+		delete(g.live, id)
+		g.mu.Unlock()
+		cancel(nil)
+	}
+}
+
+func (g *guard) loop() {
+	defer close(g.done)
+	t := time.NewTicker(20 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-g.stop:
+			return
+		case <-t.C:
+		}
+		g.mu.Lock()
+		if len(g.live) > 0 && residentBytes() > g.limit {
+			for _, cancel := range g.live {
+				cancel(errResident)
+			}
+		}
+		g.mu.Unlock()
+	}
+}
+
+// residentBytes returns what the process holds in memory, 0 where the system does not say.
+func residentBytes() int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(b)
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(string(fields[1]), 10, 64)
+	return pages * int64(os.Getpagesize())
+}
