@@ -116,11 +116,11 @@ func (b *Bucket) PutFile(ctx context.Context, key, local string) error {
 	if err != nil {
 		return err
 	}
-	if err := syncFile(abs); err != nil { // I4: content first
+	if err := b.sys.SyncLocal(abs); err != nil { // I4: content first
 		return fmt.Errorf("put file %s: %w", key, err)
 	}
-	if abs == b.URL(key) {
-		return b.settle(key, func() error { return b.syncPath(key) })
+	if abs == b.URL(key) { // written in place: only the names are left to make durable
+		return b.settle(key, func() error { return nil })
 	}
 	err = b.settle(key, func() error { return b.sys.Adopt(abs, key) })
 	if errors.Is(err, syscall.EXDEV) {
@@ -142,32 +142,6 @@ func (b *Bucket) copyFile(ctx context.Context, key, local string) error {
 		return err
 	}
 	return os.Remove(local)
-}
-
-func syncFile(local string) error {
-	f, err := os.OpenFile(local, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
-}
-
-// syncPath makes a file that was written in place durable through the System, so that a System
-// which tracks durability sees it.
-func (b *Bucket) syncPath(key string) error {
-	f, err := b.sys.Open(key)
-	if err != nil {
-		return err
-	}
-	err = f.Sync()
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }
 
 // settle runs rename, which gives a synced file its name, inside a durable folder and fsyncs that

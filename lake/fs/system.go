@@ -16,6 +16,7 @@ type System interface {
 	Mkdir(name string) error
 	Rename(from, to string) error
 	Adopt(path, to string) error // renames a local file into the folder
+	SyncLocal(path string) error // fsyncs the content of a local file, by absolute path
 	Remove(name string) error
 	SyncDir(name string) error
 	Stat(name string) (fs.FileInfo, error)
@@ -74,6 +75,18 @@ func (s osSystem) Adopt(path, to string) error {
 		return err
 	}
 	return os.Rename(path, filepath.Join(s.root.Name(), filepath.FromSlash(to)))
+}
+
+func (s osSystem) SyncLocal(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	err = f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return err
 }
 
 func (s osSystem) SyncDir(name string) error {
