@@ -45,6 +45,7 @@ const (
 // ErrCorrupt is wrapped by every error of DecodeBatch.
 var ErrCorrupt = errors.New("corrupt batch")
 
+// castagnoli is a constant table.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Builder assembles one message from segments that arrive one by one, without a second copy: Add
@@ -107,6 +108,8 @@ func seal(msg []byte, crc uint32, flags byte, base, writer uint64) {
 	binary.LittleEndian.PutUint32(msg[2:], headerCRC(crc, msg))
 }
 
+func crcOf(segments []byte) uint32 { return crc32.Checksum(segments, castagnoli) }
+
 // headerCRC extends the checksum of the segments over the header.
 func headerCRC(crc uint32, msg []byte) uint32 {
 	crc = crc32.Update(crc, castagnoli, msg[0:2])
@@ -125,7 +128,7 @@ func AppendBatch(dst []byte, base uint64, segs []Segment) []byte {
 		}
 	}
 	msg := dst[start:]
-	seal(msg, crc32.Checksum(msg[headerSize:], castagnoli), flags, base, 0)
+	seal(msg, crcOf(msg[headerSize:]), flags, base, 0)
 	return dst
 }
 
@@ -185,7 +188,7 @@ func DecodeBatch(msg []byte) (Batch, error) {
 	if err != nil {
 		return Batch{}, err
 	}
-	sum := headerCRC(crc32.Checksum(msg[headerSize:], castagnoli), msg)
+	sum := headerCRC(crcOf(msg[headerSize:]), msg)
 	if sum != binary.LittleEndian.Uint32(msg[2:]) {
 		return Batch{}, fmt.Errorf("%w: checksum mismatch", ErrCorrupt)
 	}

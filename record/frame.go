@@ -20,9 +20,10 @@ type Kind uint8
 // In JSON bodies a UTF-8 byte order mark at the start is skipped; lines may end in CRLF; empty
 // lines are skipped and not counted; the last line needs no newline; blanks around a record are
 // not part of it. A record must be an object: scalars and arrays in its place are rejected.
-// Keys may repeat (engines take the last or refuse it when they read it). Numbers may have any
-// size. Invalid UTF-8, half surrogate pairs and control characters in strings are rejected, as
-// DuckDB and most readers refuse them later.
+// Keys may repeat, the last counts: DuckDB refuses such an object when it reads it, so whoever
+// converts records looks at Node.Repeats of their shape and goes through AppendDistinct. Numbers
+// may have any size. Invalid UTF-8, half surrogate pairs and control characters in strings are
+// rejected here, because DuckDB and most readers would refuse them later.
 //
 // A record that is rejected does not take others with it. In lines, the rest of its line goes with
 // it; when a record of several lines breaks, reading goes on, now strictly line by line, where

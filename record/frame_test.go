@@ -117,3 +117,123 @@ func TestFrameBodyLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestShards checks that records go to the shard of their key, and back to their index.
+func TestShards(t *testing.T) {
+	const shards = 3
+	keys := []string{"wagon-1", "wagon-2", "wagon-3", "wagon-4", "é", "7", "true", ""}
+	body := `{"d":{"id":"wagon-1"}}` + "\n" + `{"d":{"id":"wagon-2"}}` + "\nbroken\n" + `{"d":{"id":"wagon-3"}}` + "\n" +
+		`{"d":{"id":"x","id":"wagon-4"}}` + "\n" + `{"d":{"id":"\u00e9"}}` + "\n" + `{"d":{"id":7}}` + "\n" + `{"d":{"id":true}}` + "\n" + `{"d":{"id":null}}` + "\n"
+	f, err := Frame([]byte(body), KindAuto, FrameOptions{Shards: shards, Shard: 2, KeyPath: "d.id"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[int32]int{}
+	for i, key := range keys {
+		index := int32(i)
+		if i >= 2 {
+			index++
+		}
+		want[index] = ShardOf(key, shards)
+		if key == "" {
+			want[index] = 2
+		}
+	}
+	got := map[int32]int{}
+	for _, p := range f.Parts {
+		for i := range p.Segment.Records() {
+			index := int32(i)
+			if p.Index != nil {
+				index = p.Index[i]
+			}
+			got[index] = p.Shard
+		}
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Fatal(d)
+	}
+	f, err = Frame([]byte(body), KindAuto, FrameOptions{Shards: shards, Shard: 1, Key: "all"})
+	if err != nil || len(f.Parts) != 1 || f.Parts[0].Shard != ShardOf("all", shards) || f.Parts[0].Segment.Key != "all" {
+		t.Fatal(f.Parts, err)
+	}
+}
+
+// TestShardOf holds the hash fixed: records of a key must stay in their shard.
+func TestShardOf(t *testing.T) {
+	for key, want := range map[string]int{"": 5, "a": 12, "wagon-0001": 9} {
+		if got := ShardOf(key, 16); got != want {
+			t.Errorf("%q is in shard %d, want %d", key, got, want)
+		}
+	}
+}
+
+func TestShapes(t *testing.T) {
+	same := [][]string{
+		{`{"a":1,"b":"x"}`, `{"a": -9223372036854775808 ,"b":"\u0000"}`, "{\"a\":9223372036854775807,\n\"b\":\"\"}"},
+		{`{"a":1.0,"b":"x"}`, `{"a":1e3,"b":"x"}`, `{"a":9223372036854775808,"b":"x"}`, `{"a":-9223372036854775809,"b":"x"}`},
+		{`{"b":"x","a":1}`}, {`{"a":true,"b":"x"}`, `{"a":false,"b":"x"}`}, {`{"a":null,"b":"x"}`},
+		{`{"a":[]}`}, {`{"a":[1]}`, `{"a":[1,2,3]}`}, {`{"a":[1,2.5]}`, `{"a":[1,1,2.5,3.5]}`}, {`{"a":[1,2.5,1]}`},
+		{`{"a":[[1]]}`}, {`{"a":{}}`}, {`{"a":[{}]}`}, {`{}`}, {`{"a":{"b":1},"c":1}`}, {`{"a":{"b":1,"c":1}}`},
+		{`{"abcdefgh":1}`}, {`{"abcdefghi":1}`}, {`{"abcdefgh\u0069":1}`}, {`{"abcdefghijklmnop":1}`}, {`{"":1}`},
+	}
+	seen := map[uint64]int{}
+	for i, group := range same {
+		for _, rec := range group {
+			h, err := Shape([]byte(rec))
+			if err != nil {
+				t.Fatal(rec, err)
+			}
+			if j, ok := seen[h]; ok && j != i {
+				t.Errorf("%s has the shape of %s", rec, same[j][0])
+			}
+			if seen[h] = i; rec != group[0] {
+				if first, _ := Shape([]byte(group[0])); first != h {
+					t.Errorf("%s has not the shape of %s", rec, group[0])
+				}
+			}
+		}
+	}
+}
+
+func TestShapesOverflow(t *testing.T) {
+	var body strings.Builder
+	for i := range MaxShapes {
+		fmt.Fprintf(&body, "{\"k%d\":1}\n{\"k%d\":1}\n", i, i)
+	}
+	f, _ := Frame([]byte(body.String()), KindAuto, FrameOptions{})
+	s := f.Parts[0].Segment
+	if len(s.Shapes) != MaxShapes || s.ShapesOverflow || s.Shapes[5].First != 10 {
+		t.Fatal(s.Shapes, s.ShapesOverflow)
+	}
+	f, _ = Frame([]byte(body.String()+"{}"), KindAuto, FrameOptions{})
+	if s = f.Parts[0].Segment; s.Shapes != nil || !s.ShapesOverflow {
+		t.Fatal(s.Shapes, s.ShapesOverflow)
+	}
+}
+
+// TestAlias checks that a clean body is not copied, and that it is not written to.
+func TestAlias(t *testing.T) {
+	body := []byte("{\"a\":1}\n{\"a\":2}\n")
+	f, _ := Frame(body, KindAuto, FrameOptions{})
+	p := f.Parts[0].Segment.Payload
+	if &p[0] != &body[0] || cap(p) != len(body) {
+		t.Fatal("the payload is a copy")
+	}
+}
+
+func TestInspect(t *testing.T) {
+	n, err := Inspect([]byte(`{"a":{"b":[1,2,"x",2.5]},"t":"2026-11-20T03:00:00Z","a":{"b":[null]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !n.Repeats || len(n.Keys) != 2 || n.Keys[0] != "t" || n.Member("t").Text != "2026-11-20T03:00:00Z" {
+		t.Fatalf("%+v", n)
+	}
+	list := n.Member("a").Member("b")
+	if list.Class != Array || len(list.Children) != 1 || list.Children[0].Class != Null || n.Member("x").Member("y") != nil {
+		t.Fatalf("%+v", list)
+	}
+	if _, err := Inspect([]byte(`[1]`)); tarn.CodeOf(err) != tarn.CodeInvalidJSON {
+		t.Fatal(err)
+	}
+}

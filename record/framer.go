@@ -67,7 +67,7 @@ func (f *framer) json(auto bool) {
 	for n := len(b); i < n; i = skipBlank(b, i) {
 		end, shape, hard := s.value(b, i)
 		if hard != "" {
-			f.reject(invalid(hard, end-i))
+			f.refuse(hard, end-i)
 			i = f.resync(i)
 			continue
 		}
@@ -76,7 +76,7 @@ func (f *framer) json(auto bool) {
 			j++
 		}
 		if j < n && b[j] != '\n' && (s.strict || b[j] != '{') {
-			f.reject(invalid(faultTrailing, j-i))
+			f.refuse(faultTrailing, j-i)
 			i = lineEnd(b, j)
 			continue
 		}
@@ -147,6 +147,15 @@ func (f *framer) rejectRest(what fault, pos int) {
 	f.reject(e)
 }
 
+// refuse rejects a record for a fault at the byte pos of it.
+func (f *framer) refuse(what fault, pos int) {
+	if f.out.RejectedTotal >= MaxRejects {
+		f.reject(nil) // only counted
+		return
+	}
+	f.reject(invalid(what, pos))
+}
+
 // take accepts the record body[start:end], or rejects it for what it holds.
 func (f *framer) take(start, end int, shape uint64) {
 	s := &f.scan
@@ -158,7 +167,7 @@ func (f *framer) take(start, end int, shape uint64) {
 		f.reject(&tarn.Error{Code: tarn.CodeInvalidJSON, Detail: detailNotObject})
 		return
 	case s.soft != "":
-		f.reject(invalid(s.soft, s.softPos-start))
+		f.refuse(s.soft, s.softPos-start)
 		return
 	}
 	p := &f.parts[0]

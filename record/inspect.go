@@ -32,6 +32,7 @@ type Node struct {
 	Shape    uint64
 	Keys     []string // objects: the keys in order, a repeated one only where it is last
 	Children []*Node  // objects: the members, as Keys; arrays: the first element of each shape
+	Repeats  bool     // an object in it has a key more than once; all records of the shape do
 	Text     string   // scalars: the text of numbers and literals, the unescaped content of strings
 }
 
@@ -110,9 +111,10 @@ func (p *inspector) object() *Node {
 		p.i = skipBlank(p.b, p.i) + 1 // the colon
 		child := p.value()
 		n.Shape = mix(n.Shape, child.Shape)
+		n.Repeats = n.Repeats || child.Repeats
 		if old, ok := at[key]; ok {
-			n.Keys[old] = ""
 			n.Children[old] = nil
+			n.Repeats = true
 		}
 		at[key] = len(n.Keys)
 		n.Keys, n.Children = append(n.Keys, key), append(n.Children, child)
@@ -143,6 +145,7 @@ func (p *inspector) array() *Node {
 		if child.Shape != prev {
 			n.Shape, prev = mix(n.Shape, child.Shape), child.Shape
 		}
+		n.Repeats = n.Repeats || child.Repeats
 		if !seen[child.Shape] {
 			seen[child.Shape] = true
 			n.Children = append(n.Children, child)
