@@ -93,7 +93,7 @@ type SchemaChange string
 const (
 	Evolve SchemaChange = "evolve" // add columns, widen numbers
 	Fail   SchemaChange = "fail"   // the record becomes a failed record
-	Ignore SchemaChange = "ignore" // what does not fit is left out
+	Ignore SchemaChange = "ignore" // new columns are left out; the record fails where it does not fit otherwise
 )
 
 // Delivery is one table fed by a pipeline. A table has one delivery in the project.

@@ -83,7 +83,7 @@ type Delivery struct {
 	PartitionBy    []PartitionField `json:"partition_by,omitempty" example:"[hour(ts)]" doc:"How the files of the table are divided: a column, 'year|month|day|hour(column)', 'bucket(16, column)' or 'truncate(8, column)'. Between '[ ]', quote what holds a comma."`
 	Buffer         Buffer           `json:"buffer" doc:"When staged rows become a file. They are visible to SQL before."`
 	Compression    string           `json:"compression" default:"snappy" enum:"snappy,zstd,none" example:"snappy" doc:"The compression of the Parquet files."`
-	OnSchemaChange string           `json:"on_schema_change" default:"evolve" enum:"evolve,fail,ignore" example:"evolve" doc:"What a record does that has new or changed columns. 'evolve': new columns are added and numbers widen. 'fail': it becomes a failed record. 'ignore': what does not fit is left out."`
+	OnSchemaChange string           `json:"on_schema_change" default:"evolve" enum:"evolve,fail,ignore" example:"evolve" doc:"What a record does that has new or changed columns. 'evolve': new columns are added and numbers widen. 'fail': it becomes a failed record. 'ignore': new columns are left out, and what else does not fit becomes a failed record."`
 	RawBackup      bool             `json:"raw_backup,omitempty" doc:"Keep exactly the accepted bytes in the zone 'raw'. **Not available yet.**"`
 	Maintenance    Maintenance      `json:"maintenance" doc:"What is done to the table in the background."`
 }
