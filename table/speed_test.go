@@ -33,6 +33,9 @@ func TestThousandCommits(t *testing.T) {
 	if st.Rows != n*2000 || st.Files != n {
 		t.Errorf("%d rows in %d files", st.Rows, st.Files)
 	}
+	for i := 0; i < n; i += 100 {
+		t.Logf("commits %d to %d: median %.2f ms", i+1, i+100, ms(median(took[i:i+100])))
+	}
 	first, last := sum(took[:50]), sum(took[n-50:])
 	t.Logf("commit: first 50 %.2f ms each, last 50 %.2f ms, median %.2f ms, max %.2f ms; ratio %.2f",
 		ms(first/50), ms(last/50), ms(median(took)), ms(slices.Max(took)), float64(last)/float64(first))
