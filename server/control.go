@@ -91,6 +91,7 @@ func (s *Server) registerControl(api huma.API) {
 			v, err := pick(all, err, "pipeline", in.Name, func(d PipelineDoc) string { return d.Name })
 			return &pipelineOut{v}, err
 		})
+	s.registerPipelineActions(api)
 	register(s, api, "GET", "/v1/tables", "list-tables", "tables", "All tables, without their schemas",
 		func(ctx context.Context, _ *none) (*tablesOut, error) {
 			v, err := call(ctx, c.Tables)

@@ -78,7 +78,7 @@ type PipelineDoc struct {
 // DeliveryDoc describes one delivery of a pipeline.
 type DeliveryDoc struct {
 	Table      string     `json:"table"`
-	State      string     `json:"state" enum:"running,retrying,failed,stopped"`
+	State      string     `json:"state" enum:"running,retrying,paused"`
 	LagRecords uint64     `json:"lag_records" doc:"Records acknowledged and not yet committed"`
 	LagSeconds float64    `json:"lag_seconds" doc:"Age of the oldest of them"`
 	TailRows   uint64     `json:"tail_rows" doc:"Rows visible to SQL and not yet committed"`

@@ -54,6 +54,10 @@ type Control struct {
 	Maintain func(ctx context.Context, table string, tasks []string) ([]MaintenanceDoc, error)
 	// Reload reads the project again. A faulty project is an error and changes nothing.
 	Reload func(context.Context) (ReloadDoc, error)
+	// Flush commits what a pipeline has accepted and returns when that is done.
+	Flush func(ctx context.Context, pipeline string) error
+	// Pause stops or resumes the deliveries of a pipeline.
+	Pause func(pipeline string, on bool) error
 }
 
 // FailedFilter selects failed records. Zero values select all.

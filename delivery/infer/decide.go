@@ -175,9 +175,9 @@ func (d *decider) settle(n *node, depth int, listed bool) {
 	for _, g := range []struct {
 		name string
 		n    uint64
-	}{{"booleans", e.seen[boolean]}, {"numbers", numbers}, {"strings", e.seen[text]}, {"arrays", e.seen[array]}, {"objects", e.seen[object]}} {
+	}{{"boolean", e.seen[boolean]}, {"number", numbers}, {"string", e.seen[text]}, {"array", e.seen[array]}, {"object", e.seen[object]}} {
 		if g.n > 0 {
-			have = append(have, fmt.Sprintf("%d %s", g.n, g.name))
+			have = append(have, amount(g.n, g.name))
 		}
 	}
 	switch {
@@ -196,11 +196,19 @@ func (d *decider) settle(n *node, depth int, listed bool) {
 	}
 }
 
+// amount writes a count with its noun: 1 number, 2 numbers.
+func amount(n uint64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
 func (d *decider) number(n *node, have string) {
 	e := &n.ev
 	switch {
 	case e.seen[big]+e.seen[number] == 0:
-		n.become(tarn.Long, have+", all integers of at most 64 bits")
+		n.become(tarn.Long, amount(e.seen[integer], "integer")+" of at most 64 bits")
 	case e.inexact > 0:
 		n.become(tarn.JSON, have+", among them integers that a DOUBLE would round; JSON keeps every digit")
 	case e.overflow > 0:
@@ -217,17 +225,17 @@ func (d *decider) text(n *node, have string, listed bool) {
 	case m[noTime] > 0:
 		n.become(tarn.String, have)
 	case listed:
-		n.become(tarn.String, have+", all points in time; inside arrays they stay text")
+		n.become(tarn.String, have+", each a point in time; inside arrays they stay text")
 	case !d.sampled:
 		n.become(tarn.String, have+"; it looks like a point in time, but one value is no sample: declare the column to have it as one")
 	case m[nanoTime] > 0:
-		n.become(tarn.String, have+", all points in time, some finer than microseconds, which TIMESTAMP would cut off")
+		n.become(tarn.String, have+", each a point in time, some finer than the microseconds of a TIMESTAMP")
 	case m[day] == all:
-		n.become(tarn.Date, have+", all ISO dates")
+		n.become(tarn.Date, have+", each an ISO date")
 	case m[zoned] == all:
-		n.become(tarn.Timestamp, have+", all ISO timestamps with an offset; stored as UTC")
+		n.become(tarn.Timestamp, have+", each an ISO timestamp with an offset; stored as UTC")
 	case m[local] == all:
-		n.become(tarn.Timestamp, have+", all ISO timestamps without an offset; stored as they are, taken as UTC")
+		n.become(tarn.Timestamp, have+", each an ISO timestamp without an offset; taken as UTC")
 	default:
 		n.become(tarn.String, fmt.Sprintf("%s: %d timestamps with an offset, %d without, %d dates", have, m[zoned], m[local], m[day]))
 	}
@@ -237,7 +245,7 @@ func (d *decider) array(n *node, depth int) {
 	e := n.elem
 	switch {
 	case e == nil || e.ev.values() == 0:
-		n.become(tarn.JSON, fmt.Sprintf("%d arrays without a value, so the type of their elements is unknown", n.ev.seen[array]))
+		n.become(tarn.JSON, amount(n.ev.seen[array], "array")+" without a value, so the type of the elements is unknown")
 	case depth >= d.o.MaxDepth:
 		n.become(tarn.JSON, fmt.Sprintf("arrays at level %d, the deepest that is taken apart", depth))
 	default:
@@ -246,7 +254,7 @@ func (d *decider) array(n *node, depth int) {
 			n.become(tarn.JSON, "the elements of its arrays vary: "+e.reason)
 			return
 		}
-		n.become(tarn.List, fmt.Sprintf("%d arrays of one kind of element", n.ev.seen[array]))
+		n.become(tarn.List, amount(n.ev.seen[array], "array")+" of one kind of element")
 	}
 }
 
@@ -269,7 +277,7 @@ func (d *decider) object(n *node, depth int, listed bool) {
 		n.become(tarn.JSON, "the values of these keys vary in kind:"+mixed)
 		return
 	}
-	n.become(tarn.Struct, fmt.Sprintf("%d objects with %d keys", n.ev.seen[object], n.members()))
+	n.become(tarn.Struct, amount(n.ev.seen[object], "object")+" with "+amount(uint64(n.members()), "key"))
 }
 
 // unstable says why the objects seen at n are not one struct, or returns "".
@@ -282,13 +290,13 @@ func (d *decider) unstable(n *node, depth int) string {
 	}
 	switch {
 	case n.crowded:
-		return fmt.Sprintf("%d objects with more than %d distinct keys", objects, d.o.MaxMembers)
+		return fmt.Sprintf("%s with more than %d distinct keys", amount(objects, "object"), d.o.MaxMembers)
 	case valued == 0:
-		return fmt.Sprintf("%d objects without a value", objects)
+		return amount(objects, "object")+" without a value"
 	case depth >= d.o.MaxDepth:
 		return fmt.Sprintf("objects at level %d, the deepest that is taken apart", depth)
 	case objects < fewObjects && (keys > smallMembers || n.levels() > 2):
-		return fmt.Sprintf("%d objects, too few to tell whether %d keys with %d levels are stable", objects, keys, n.levels())
+		return fmt.Sprintf("%s, too few to tell whether %s on %s are stable", amount(objects, "object"), amount(uint64(keys), "key"), amount(uint64(n.levels()), "level"))
 	}
 	present, rare, ids := uint64(0), 0, 0
 	for i, c := range n.children {

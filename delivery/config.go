@@ -1,0 +1,93 @@
+package delivery
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/lake"
+	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/table"
+)
+
+// SchemaPolicy says what to do with records that do not fit the table as it is.
+type SchemaPolicy string
+
+// The policies.
+const (
+	Evolve SchemaPolicy = "evolve" // add columns and widen types; what can not be evolved fails
+	Fail   SchemaPolicy = "fail"   // such a record becomes a failed record
+	Ignore SchemaPolicy = "ignore" // unknown members are left out; other misfits fail
+)
+
+// Config describes one delivery. Fields without a default are required.
+type Config struct {
+	Pipeline string
+	Table    string // zone.name
+	Stream   *stream.Stream
+	Store    *table.Store
+	Bucket   lake.Bucket
+	Duck     *duck.DB
+	Dir      string // private to this delivery; created, and emptied at every start
+
+	Opaque     bool         // records are bytes, not JSON objects
+	Declared   *tarn.Schema // columns of the records; nil infers them
+	Transform  []string     // SELECT … FROM records, applied in order
+	RowByRow   bool         // the transform gives exactly one row for every record
+	Partition  []tarn.PartitionField
+	Properties map[string]string // Iceberg table properties
+	Policy     SchemaPolicy      // default Evolve
+
+	BufferBytes    int64         // flush when this much record data waits; default 128 MiB
+	BufferInterval time.Duration // flush when a record has waited this long; default 60 s
+	Compression    string        // snappy (default), zstd, none
+
+	// ChunkBytes is the most record data converted at once, default 64 MiB. A chunk that is full
+	// goes straight into final files: the delivery is behind and throughput counts.
+	ChunkBytes int64
+	// StageInterval is how long records may wait for others before they are staged, default 100 ms.
+	StageInterval time.Duration
+	// RecordBytes is the largest record, default 1 MiB. It sizes the reader's buffers.
+	RecordBytes int
+
+	Metrics Metrics
+	Logger  *slog.Logger // default discards
+}
+
+// Metrics are called as work is done; nil functions are skipped.
+type Metrics struct {
+	Staged    func(records int, took time.Duration)
+	Committed func(records, rows int64, took, commit time.Duration) // commit is the metadata part of took
+	Failed    func(stage string, records int)
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.Stream == nil || c.Store == nil || c.Bucket == nil || c.Duck == nil || c.Dir == "" || c.Table == "" {
+		return c, fmt.Errorf("delivery of pipeline %q: stream, store, bucket, duck, dir and table are required", c.Pipeline)
+	}
+	def := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.BufferBytes, 128<<20)
+	def((*int64)(&c.BufferInterval), int64(time.Minute))
+	def(&c.ChunkBytes, 64<<20)
+	def((*int64)(&c.StageInterval), int64(100*time.Millisecond))
+	if c.RecordBytes == 0 {
+		c.RecordBytes = 1 << 20
+	}
+	if c.Policy == "" {
+		c.Policy = Evolve
+	}
+	if c.Compression == "none" {
+		c.Compression = "uncompressed"
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Logger = c.Logger.With("pipeline", c.Pipeline, "table", c.Table)
+	return c, nil
+}

@@ -1,0 +1,132 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/lake"
+	"github.com/tarn-data/tarn/table"
+)
+
+// converter runs SELECTs into Parquet: uncompressed segments for the hot tail, and partitioned
+// files in their final place. It is safe for concurrent use.
+type converter struct {
+	db          *duck.DB
+	bucket      lake.Bucket
+	dir         string // for segments and files on their way to the lake; wiped at start
+	compression string
+	serial      atomic.Uint64 // of file names
+}
+
+// tailRowGroup keeps segments cheap to write; they are merged before they matter to anyone else.
+const tailRowGroup = 122_880
+
+// stage writes the rows of a SELECT as one segment, or none when there are no rows.
+func (cv *converter) stage(ctx context.Context, sel string, columns tarn.Schema) ([]*segment, int64, error) {
+	to := filepath.Join(cv.dir, fmt.Sprintf("tail-%d.parquet", cv.serial.Add(1)))
+	files, err := cv.db.Copy(ctx, sel, duck.CopyOptions{Path: to, Compression: "uncompressed", FieldIDs: columns, RowGroupRows: tailRowGroup})
+	if err != nil {
+		_ = os.Remove(to)
+		return nil, 0, err
+	}
+	var segs []*segment
+	var rows int64
+	for _, f := range files {
+		if f.Rows == 0 {
+			_ = os.Remove(f.Path)
+			continue
+		}
+		rows += f.Rows
+		segs = append(segs, newSegment(dataFile(f)))
+	}
+	return segs, rows, nil
+}
+
+// final writes the rows of a SELECT as partitioned files in the lake. They are durable when final
+// returns (I4), and belong to nobody until a commit names them: after a crash the table's orphan
+// removal takes them.
+func (cv *converter) final(ctx context.Context, sel string, columns tarn.Schema, parts []string, st *table.State) ([]table.DataFile, int64, error) {
+	out := filepath.Join(cv.dir, fmt.Sprintf("out-%d", cv.serial.Add(1)))
+	defer os.RemoveAll(out)
+	sel, by := withPartitions(sel, parts)
+	to := out
+	if len(by) == 0 {
+		if err := os.MkdirAll(out, 0o755); err != nil {
+			return nil, 0, err
+		}
+		to = filepath.Join(out, "rows.parquet")
+	}
+	written, err := cv.db.Copy(ctx, sel, duck.CopyOptions{Path: to, PartitionBy: by, Compression: cv.compression, FieldIDs: columns})
+	if err != nil {
+		return nil, 0, err
+	}
+	var files []table.DataFile
+	var moves []lake.Local
+	var rows int64
+	for _, w := range written {
+		if w.Rows == 0 {
+			continue
+		}
+		f := dataFile(w)
+		if f.Partition, err = partitionValues(st, by, w.Partition); err != nil {
+			return nil, 0, err
+		}
+		key := path.Join(st.Prefix, table.PartitionPath(st.Partition, f.Partition), uuid.NewString()+".parquet")
+		moves = append(moves, lake.Local{Key: key, Path: w.Path})
+		f.Path = cv.bucket.URL(key)
+		rows += w.Rows
+		files = append(files, f)
+	}
+	return files, rows, lake.PutFiles(ctx, cv.bucket, moves)
+}
+
+// dataFile carries DuckDB's statistics over to the table's form, by field id.
+func dataFile(w duck.WrittenFile) table.DataFile {
+	f := table.DataFile{Path: w.Path, Rows: w.Rows, Bytes: w.Bytes, Columns: make(map[int]table.ColumnStats, len(w.Columns))}
+	for _, c := range w.Columns {
+		if c.ID == 0 {
+			continue
+		}
+		s := table.ColumnStats{Values: c.Values, Nulls: c.Nulls, NaNs: -1, Bytes: c.Bytes, Lower: c.Lower, Upper: c.Upper}
+		if c.NaNKnown && !c.HasNaN {
+			s.NaNs = 0
+		} else if c.HasNaN {
+			s.Lower, s.Upper = nil, nil // bounds say nothing about NaN
+		}
+		f.Columns[c.ID] = s
+	}
+	return f
+}
+
+// partitionValues reads the partition values DuckDB printed for a file.
+func partitionValues(st *table.State, by []string, texts map[string]*string) ([]any, error) {
+	if len(by) == 0 {
+		return nil, nil
+	}
+	values := make([]any, len(by))
+	for i, name := range by {
+		s := texts[name]
+		if s == nil {
+			continue
+		}
+		f := st.Partition[i]
+		col := st.Schema.Lookup(f.Source)
+		if col == nil {
+			return nil, fmt.Errorf("table %s has no column %q for partition %s", st.Name, f.Source, f)
+		}
+		v, err := table.ParsePartitionValue(f, col.Type, *s)
+		if err != nil {
+			return nil, fmt.Errorf("partition %s of table %s: %w", f, st.Name, err)
+		}
+		values[i] = v
+	}
+	return values, nil
+}

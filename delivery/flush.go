@@ -1,0 +1,152 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/table"
+)
+
+// commit moves the first n items of the tail into the table: staged segments are merged into
+// partitioned files, then one commit names all new files, the positions they came from and the
+// records that failed on the way (I2).
+func (w *Worker) commit(ctx context.Context, n int) error {
+	began := time.Now()
+	w.tail.mu.RLock()
+	items := w.tail.items[:n:n]
+	w.tail.mu.RUnlock()
+	st, err := w.current(ctx)
+	if err != nil {
+		return err
+	}
+	c, rows, err := w.assemble(ctx, st, items)
+	if err != nil {
+		return err
+	}
+	if document := w.input.document(); document != nil {
+		c.Documents = map[string][]byte{inputDocument: document}
+	}
+
+	// A view taken while the table state moves would see the rows twice or not at all.
+	merged := time.Now()
+	w.tail.mu.Lock()
+	_, err = w.cfg.Store.Commit(ctx, w.cfg.Table, c)
+	if err == nil {
+		w.tail.items = append([]*item(nil), w.tail.items[n:]...)
+	}
+	w.tail.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	var records int64
+	for _, it := range items {
+		it.letGo()
+	}
+	for _, p := range c.Progress {
+		records += int64(p.RecordsIn)
+	}
+	w.committed(items)
+	took := time.Since(began)
+	if f := w.cfg.Metrics.Committed; f != nil {
+		f(records, rows, took, time.Since(merged))
+	}
+	w.cfg.Logger.Debug("committed", "records", records, "rows", rows, "files", len(c.Add), "failed", len(c.Failed), "took", took)
+	return nil
+}
+
+// assemble builds the commit of items; segments of items that are not final are merged on the way.
+func (w *Worker) assemble(ctx context.Context, st *table.State, items []*item) (table.Commit, int64, error) {
+	c := table.Commit{SchemaID: st.SchemaID}
+	var staged []string
+	var want, rows int64
+	all := mergeItems(items, nil, true)
+	for _, it := range items {
+		rows += it.rows
+		for _, s := range it.segs {
+			if it.final {
+				c.Add = append(c.Add, s.file)
+				c.SchemaID = min(c.SchemaID, it.schemaID)
+				continue
+			}
+			staged = append(staged, s.file.Path)
+			want += s.file.Rows
+		}
+	}
+	if len(staged) > 0 {
+		schema := st.Schema
+		schema.Fields = storage(structOf(schema)).Fields
+		parts, err := partitionExprs(st, schema.Fields)
+		if err != nil {
+			return c, 0, err
+		}
+		files, got, err := w.conv.final(ctx, "SELECT * FROM "+duck.ReadParquet(staged, schema), schema, parts, st)
+		if err != nil {
+			return c, 0, fmt.Errorf("merge of the hot tail: %w", err)
+		}
+		if got != want { // I3: never commit a position whose rows are not all there
+			return c, 0, fmt.Errorf("merge of the hot tail gave %d rows of %d", got, want)
+		}
+		c.Add = append(c.Add, files...)
+	}
+	for _, t := range all.spans {
+		if t.next == t.from {
+			continue
+		}
+		c.Progress = append(c.Progress, table.Progress{
+			Stream: w.cfg.Stream.Name(), Shard: t.shard, From: t.from, Next: t.next, NextSeq: t.nextSeq,
+			RecordsIn: t.next - t.from - t.expired, RowsOut: t.rows, Failed: t.failed, Dropped: t.dropped, Expired: t.expired,
+		})
+	}
+	c.Failed = all.failed
+	return c, rows, nil
+}
+
+// compactTail keeps the number of segments that queries must open small: sixteen neighbours of one
+// level are merged into one of the next.
+func (w *Worker) compactTail(ctx context.Context, from int) error {
+	const fan = 16
+	w.tail.mu.RLock()
+	items := w.tail.items[min(from, len(w.tail.items)):]
+	w.tail.mu.RUnlock()
+	n, level := 0, -1
+	for i := len(items) - 1; i >= 0 && !items[i].final; i-- {
+		if level >= 0 && items[i].level != level {
+			break
+		}
+		level = items[i].level
+		n++
+	}
+	if n < fan {
+		return nil
+	}
+	run := items[len(items)-n:]
+	st, err := w.current(ctx)
+	if err != nil {
+		return err
+	}
+	var paths []string
+	var want int64
+	for _, it := range run {
+		for _, s := range it.segs {
+			paths = append(paths, s.file.Path)
+			want += s.file.Rows
+		}
+	}
+	var segs []*segment
+	if len(paths) > 0 {
+		schema := st.Schema
+		schema.Fields = storage(structOf(schema)).Fields
+		var got int64
+		segs, got, err = w.conv.stage(ctx, "SELECT * FROM "+duck.ReadParquet(paths, schema), schema)
+		if err == nil && got != want {
+			err = fmt.Errorf("gave %d rows of %d", got, want)
+		}
+		if err != nil {
+			return fmt.Errorf("merge within the hot tail: %w", err)
+		}
+	}
+	w.tail.replace(run, mergeItems(run, segs, false))
+	return nil
+}

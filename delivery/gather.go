@@ -1,0 +1,438 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery/infer"
+	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/stream"
+)
+
+// gatherer reads the shards of a stream and fills chunks. One goroutine runs it.
+type gatherer struct {
+	w       *Worker
+	readers []*stream.Reader
+	spans   []span // where the next chunk begins, by shard
+	cur     *chunk
+	sample  *chunk // the first records of a table without columns yet, not checked
+	sampled int
+}
+
+// The sample that decides a table's first columns.
+const (
+	sampleRecords = 1000
+	sampleWait    = 300 * time.Millisecond
+)
+
+// idlePoll bounds how late new records are noticed.
+const idlePoll = 20 * time.Millisecond
+
+// open places a reader at the committed progress of every shard.
+func (w *Worker) open(ctx context.Context) (g *gatherer, err error) {
+	docs, err := w.cfg.Store.Documents(ctx, w.cfg.Table)
+	if err != nil && tarn.CodeOf(err) != tarn.CodeNotFound {
+		return nil, err
+	}
+	in := &input{}
+	if err := in.load(w.cfg, docs[inputDocument]); err != nil {
+		return nil, err
+	}
+	rows, err := w.cfg.Store.Progress(ctx, w.cfg.Table)
+	if err != nil && tarn.CodeOf(err) != tarn.CodeNotFound {
+		return nil, err
+	}
+	g = &gatherer{w: w}
+	defer func() {
+		if err != nil {
+			g.close()
+		}
+	}()
+	for i := range w.cfg.Stream.Shards() {
+		s := span{shard: i}
+		for _, r := range rows {
+			if r.Stream == w.cfg.Stream.Name() && r.Shard == i {
+				s.next, s.nextSeq = r.Next, r.NextSeq
+			}
+		}
+		r, err := w.cfg.Stream.Reader(ctx, i, stream.Cursor{Offset: s.next, Seq: s.nextSeq})
+		if err != nil {
+			return nil, fmt.Errorf("read shard %d at offset %d: %w", i, s.next, err)
+		}
+		g.readers = append(g.readers, r)
+		g.spans = append(g.spans, s)
+	}
+	w.mu.Lock()
+	w.input = in
+	w.done = make([]uint64, len(g.spans))
+	for i, s := range g.spans {
+		w.done[i] = s.next
+	}
+	w.notify()
+	w.mu.Unlock()
+	return g, nil
+}
+
+func (g *gatherer) close() {
+	for _, r := range g.readers {
+		r.Close()
+	}
+}
+
+// run fills chunks until ctx is done, and hands over the last one then.
+func (g *gatherer) run(ctx context.Context, out chan<- *chunk) error {
+	for {
+		found, err := g.fill(ctx)
+		if err != nil {
+			return errors.Join(err, g.abandon())
+		}
+		if g.ready(ctx, found) {
+			if err := g.hand(ctx, out); err != nil {
+				return errors.Join(err, g.abandon())
+			}
+		}
+		if ctx.Err() != nil {
+			return g.abandon()
+		}
+		if !found {
+			select {
+			case <-ctx.Done():
+			case <-time.After(idlePoll):
+			}
+		}
+	}
+}
+
+func (g *gatherer) abandon() error {
+	for _, c := range []*chunk{g.cur, g.sample} {
+		if c != nil {
+			c.discard()
+		}
+	}
+	return nil
+}
+
+// fill adds what the shards have, in turn, until the chunk is full or nothing is left.
+func (g *gatherer) fill(ctx context.Context) (found bool, err error) {
+	if g.w.isPaused() {
+		return false, nil
+	}
+	for more := true; more; {
+		more = false
+		for i, r := range g.readers {
+			if c := g.target(); c != nil && (c.bytes >= g.w.cfg.ChunkBytes || len(c.failed) >= maxFailedWaiting || !g.shares(c, i)) {
+				if c.bytes >= g.w.cfg.ChunkBytes || len(c.failed) >= maxFailedWaiting {
+					return found, nil
+				}
+				continue
+			}
+			e, ok, err := r.Poll(ctx)
+			var damaged *stream.DamagedError
+			if errors.As(err, &damaged) {
+				found, more = true, true
+				if err := g.lost(i, damaged); err != nil {
+					return found, err
+				}
+				continue
+			}
+			if err != nil {
+				return found, fmt.Errorf("read shard %d: %w", i, err)
+			}
+			if !ok {
+				continue
+			}
+			found, more = true, true
+			if err := g.take(i, e); err != nil {
+				return found, err
+			}
+		}
+		if ctx.Err() != nil {
+			return found, nil
+		}
+	}
+	return found, nil
+}
+
+// target is the chunk being filled.
+func (g *gatherer) target() *chunk {
+	if g.sample != nil {
+		return g.sample
+	}
+	return g.cur
+}
+
+// shares reports whether records of a shard may join the chunk: the rows of a transform that
+// filters can be counted by shard only if the chunk has one.
+func (g *gatherer) shares(c *chunk, shard int) bool {
+	if g.w.tr.exact {
+		return true
+	}
+	for _, s := range c.spans {
+		if s.shard != shard && s.next != s.from {
+			return false
+		}
+	}
+	return true
+}
+
+// ready reports whether the chunk should go on to conversion.
+func (g *gatherer) ready(ctx context.Context, found bool) bool {
+	c := g.target()
+	switch {
+	case c == nil || c.empty():
+		return false
+	case ctx.Err() != nil || c.bytes >= g.w.cfg.ChunkBytes || len(c.failed) >= maxFailedWaiting:
+		return true
+	case g.sample != nil:
+		return g.sampled >= sampleRecords || time.Since(c.started) >= sampleWait
+	}
+	return time.Since(c.started) >= g.w.cfg.StageInterval || !g.w.tr.exact && !found
+}
+
+// hand closes the chunk and passes it on.
+func (g *gatherer) hand(ctx context.Context, out chan<- *chunk) error {
+	if err := g.settle(); err != nil {
+		return err
+	}
+	c := g.cur
+	g.cur = nil
+	if err := c.close(); err != nil {
+		c.discard()
+		return err
+	}
+	c.input = g.w.input.version()
+	for i, s := range c.spans {
+		g.spans[i].next, g.spans[i].nextSeq = s.next, s.nextSeq
+	}
+	out <- c // the receiver takes chunks until the channel is closed
+	return nil
+}
+
+// settle decides the columns of a new table from the sample, and checks the sampled records.
+func (g *gatherer) settle() error {
+	if g.sample == nil {
+		return nil
+	}
+	raw := g.sample
+	g.sample = nil
+	defer raw.discard()
+	if err := raw.close(); err != nil {
+		return err
+	}
+	g.w.input.decide()
+	c, err := newChunk(g.w.cfg.Dir, g.w.conv.serial.Add(1), g.spans)
+	if err != nil {
+		return err
+	}
+	c.spans, c.failed, c.started, g.cur = raw.spans, raw.failed, raw.started, c
+	return raw.eachLine(func(line int, text []byte) error {
+		r, offset := raw.locate(line)
+		return g.record(c, r.shard, offset, r.arrive, text, 0, r.edited)
+	})
+}
+
+// start returns the chunk that records are added to.
+func (g *gatherer) start() (*chunk, error) {
+	if c := g.target(); c != nil {
+		return c, nil
+	}
+	c, err := newChunk(g.w.cfg.Dir, g.w.conv.serial.Add(1), g.spans)
+	if err != nil {
+		return nil, err
+	}
+	c.started = time.Now()
+	if st := g.w.input.state; st != nil && !st.Decided() {
+		g.sample, g.sampled = c, 0
+	} else {
+		g.cur = c
+	}
+	return c, nil
+}
+
+// take adds the records of one stream message from the shard's next offset on.
+func (g *gatherer) take(shard int, e stream.Entry) error {
+	c, err := g.start()
+	if err != nil {
+		return err
+	}
+	s := &c.spans[shard]
+	at := e.Batch.Base
+	if at > s.next { // retention was faster than the delivery: declared, and counted (I3)
+		s.expired += at - s.next
+		s.next = at
+	}
+	for i := range e.Batch.Segments {
+		seg := &e.Batch.Segments[i]
+		end := at + uint64(seg.Count)
+		if end > s.next {
+			if err := g.segment(c, shard, at, seg, int(s.next-at)); err != nil {
+				return err
+			}
+			s.next = end
+		}
+		at = end
+	}
+	s.nextSeq = e.Seq
+	return nil
+}
+
+// lost accounts for records that were accepted and can not be read any more: each becomes a failed
+// record without bytes, so that nothing disappears unseen (I3).
+func (g *gatherer) lost(shard int, d *stream.DamagedError) error {
+	c, err := g.start()
+	if err != nil {
+		return err
+	}
+	g.w.cfg.Logger.Error("records of the stream are damaged", "shard", shard, "from", d.From, "next", d.Next, "error", d)
+	s := &c.spans[shard]
+	now := time.Now().UTC()
+	for at := max(d.From, s.next); at < d.Next; at++ {
+		c.failed = append(c.failed, g.w.failed(shard, at, now, stageDecode, tarn.CodeInternal, "the record is damaged in the stream's storage", nil))
+	}
+	s.next = max(s.next, d.Next)
+	if c.oldest.IsZero() {
+		c.oldest = now
+	}
+	return nil
+}
+
+// segment adds a segment's records but the first skip ones. Records whose shapes are all known to
+// fit are copied as they are, without a look at each.
+func (g *gatherer) segment(c *chunk, shard int, base uint64, seg *record.Segment, skip int) error {
+	switch {
+	case g.w.cfg.Opaque:
+		return g.opaque(c, shard, base, seg, skip)
+	case seg.Format != record.JSON:
+		for i, rec := range seg.Records() {
+			if i >= skip {
+				c.failed = append(c.failed, g.w.failed(shard, base+uint64(i), seg.Arrival, stageDecode, tarn.CodeInvalidJSON,
+					"the record is not JSON, and the pipeline reads JSON", clone(rec)))
+			}
+		}
+		return nil
+	case g.sample != nil:
+		return g.addSample(c, shard, base, seg, skip)
+	}
+	if !seg.ShapesOverflow && skip == 0 && seg.Lines {
+		fits, err := g.fits(seg)
+		if err != nil {
+			return err
+		}
+		if fits {
+			return c.addLines(shard, base, seg.Arrival, seg.Count, seg.Payload)
+		}
+	}
+	for i, rec := range seg.Records() {
+		if i < skip {
+			continue
+		}
+		if err := g.record(c, shard, base+uint64(i), seg.Arrival, rec, 0, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fits reports whether every record of the segment can be read as it stands, learning new shapes.
+func (g *gatherer) fits(seg *record.Segment) (bool, error) {
+	st := g.w.input.state
+	for _, ref := range seg.Shapes {
+		v := st.Knows(ref.Hash)
+		if v == infer.Unknown {
+			for i, rec := range seg.Records() {
+				if i == int(ref.First) {
+					e, err := g.w.input.observe(rec)
+					if err != nil {
+						return false, err
+					}
+					v = e.Verdict()
+					st.Learn(ref.Hash, v)
+					break
+				}
+			}
+		}
+		if v != infer.Fits {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// record adds one record after checking it against the input schema.
+func (g *gatherer) record(c *chunk, shard int, offset uint64, arrive time.Time, rec []byte, hash uint64, edited bool) error {
+	st := g.w.input.state
+	var err error
+	if hash == 0 {
+		if hash, err = record.Shape(rec); err != nil {
+			return fmt.Errorf("record %d:%d: %w", shard, offset, err)
+		}
+	}
+	v := st.Knows(hash)
+	if v == infer.Unknown {
+		e, err := g.w.input.observe(rec)
+		if err != nil {
+			return fmt.Errorf("record %d:%d: %w", shard, offset, err)
+		}
+		if e.Misfit != nil {
+			r := e.Misfit.Err()
+			c.failed = append(c.failed, g.w.failed(shard, offset, arrive, stageConvert, r.Code, r.Detail, clone(rec)))
+			return nil
+		}
+		v = infer.Fits
+		if e.Rewrite {
+			v = infer.Rewrite
+		}
+		if e.Learnable {
+			st.Learn(hash, v)
+		}
+	}
+	if v == infer.Rewrite {
+		line, err := st.Rewrite(nil, rec)
+		if err != nil {
+			return fmt.Errorf("record %d:%d: %w", shard, offset, err)
+		}
+		return c.append(shard, offset, arrive, 1, record.AppendNDJSON(nil, line), true)
+	}
+	if edited {
+		return c.append(shard, offset, arrive, 1, record.AppendNDJSON(nil, rec), true)
+	}
+	return c.addRecord(shard, offset, arrive, rec)
+}
+
+// addSample keeps records aside until the columns are decided.
+func (g *gatherer) addSample(c *chunk, shard int, base uint64, seg *record.Segment, skip int) error {
+	for i, rec := range seg.Records() {
+		if i < skip {
+			continue
+		}
+		if g.sampled < sampleRecords {
+			if err := g.w.input.state.Sample(rec); err != nil {
+				return fmt.Errorf("record %d:%d: %w", shard, base+uint64(i), err)
+			}
+			g.sampled++
+		}
+		if err := c.addRecord(shard, base+uint64(i), seg.Arrival, rec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *gatherer) opaque(c *chunk, shard int, base uint64, seg *record.Segment, skip int) error {
+	for i, rec := range seg.Records() {
+		if i < skip {
+			continue
+		}
+		at := base + uint64(i)
+		line := opaqueLine(c.w.AvailableBuffer(), rec, seg.Arrival, seg.Key, shard, at)
+		if err := c.append(shard, at, seg.Arrival, 1, line, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func clone(b []byte) []byte { return append([]byte(nil), b...) }

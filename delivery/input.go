@@ -1,0 +1,168 @@
+package delivery
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery/infer"
+)
+
+// inputDocument is the name of the input schema among the table's documents. It is committed with
+// the rows it describes.
+const inputDocument = "input_schema"
+
+// Note says what type a member of the records was given, and why.
+type Note = infer.Note
+
+// inputSchema is one version of the columns that records are read into. It is immutable; its
+// address is its version.
+type inputSchema struct {
+	schema tarn.Schema // the columns of records
+	read   tarn.Schema // the columns asked of the JSON reader
+	sel    string      // the select list that makes one of the other
+}
+
+// input keeps the input schema of a delivery. The gatherer changes it; the committer and the status
+// read it.
+type input struct {
+	mu    sync.RWMutex
+	state *infer.State // nil for opaque records
+	cur   *inputSchema
+}
+
+// opaqueColumns are the columns of records that are bytes.
+var opaqueColumns = tarn.Schema{Fields: []tarn.Field{
+	{Name: "record", Type: tarn.Type{Kind: tarn.Binary}},
+	{Name: "arrival", Type: tarn.Type{Kind: tarn.Timestamp}},
+	{Name: "partition_key", Type: tarn.Type{Kind: tarn.String}},
+	{Name: "shard", Type: tarn.Type{Kind: tarn.Int}},
+	{Name: "record_offset", Type: tarn.Type{Kind: tarn.Long}},
+}}
+
+// load begins from the committed document, or afresh when there is none.
+func (in *input) load(cfg Config, document []byte) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if cfg.Opaque {
+		in.cur = opaqueInput()
+		return nil
+	}
+	policy, err := infer.ParsePolicy(string(cfg.Policy))
+	if err != nil {
+		return err
+	}
+	opts := infer.Options{Policy: policy}
+	if document != nil {
+		if in.state, err = infer.Load(document, opts); err != nil {
+			return fmt.Errorf("the input schema stored with the table: %w", err)
+		}
+	} else {
+		in.state = infer.New(declared(cfg), opts)
+	}
+	in.refresh()
+	return nil
+}
+
+// declared returns what is known of the records' columns beforehand: the declared schema, or else
+// the columns that the table is partitioned by time.
+func declared(cfg Config) *tarn.Schema {
+	if cfg.Declared != nil || len(cfg.Transform) > 0 || cfg.Policy != Evolve {
+		return cfg.Declared
+	}
+	var s tarn.Schema
+	for _, p := range cfg.Partition {
+		switch p.Transform {
+		case tarn.Hour, tarn.Day, tarn.Month, tarn.Year:
+			if s.Lookup(p.Source) == nil {
+				s.Fields = append(s.Fields, tarn.Field{Name: p.Source, Type: tarn.Type{Kind: tarn.Timestamp}, Doc: "partition column"})
+			}
+		}
+	}
+	if s.Fields == nil {
+		return nil
+	}
+	return &s
+}
+
+// refresh makes a new version from the state; the caller holds mu.
+func (in *input) refresh() {
+	i := in.state.Input()
+	in.cur = &inputSchema{schema: in.state.Schema(), read: i.Read, sel: i.Select}
+}
+
+// opaqueInput is the one version for records that are bytes, which travel as base64.
+func opaqueInput() *inputSchema {
+	read := tarn.Schema{Fields: append([]tarn.Field(nil), opaqueColumns.Fields...)}
+	read.Fields[0].Type = tarn.Type{Kind: tarn.String}
+	return &inputSchema{schema: opaqueColumns, read: read, sel: "* REPLACE (from_base64(record) AS record)"}
+}
+
+// version returns the current input schema.
+func (in *input) version() *inputSchema {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	return in.cur
+}
+
+// observe learns from a record of a shape not seen before.
+func (in *input) observe(rec []byte) (infer.Effect, error) {
+	e, err := in.state.Observe(rec)
+	if err == nil && len(e.Added)+len(e.Widened) > 0 {
+		in.mu.Lock()
+		in.refresh()
+		in.mu.Unlock()
+	}
+	return e, err
+}
+
+// decide fixes the columns from the sample.
+func (in *input) decide() {
+	in.state.Decide()
+	in.mu.Lock()
+	in.refresh()
+	in.mu.Unlock()
+}
+
+// document returns the state for a commit, nil when there is none.
+func (in *input) document() []byte {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	if in.state == nil {
+		return nil
+	}
+	return in.state.Document()
+}
+
+func (in *input) notes() []Note {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	if in.state == nil {
+		return nil
+	}
+	return in.state.Explain()
+}
+
+// opaqueLine is the JSON form in which bytes travel to the SQL engine.
+func opaqueLine(dst, rec []byte, arrive time.Time, key string, shard int, offset uint64) []byte {
+	dst = append(dst, `{"record":"`...)
+	dst = base64.StdEncoding.AppendEncode(dst, rec)
+	dst = append(dst, `","arrival":"`...)
+	dst = arrive.UTC().AppendFormat(dst, "2006-01-02T15:04:05.999999Z")
+	dst = append(dst, `","partition_key":`...)
+	dst = append(dst, quoteJSON(key)...)
+	dst = append(dst, `,"shard":`...)
+	dst = strconv.AppendInt(dst, int64(shard), 10)
+	dst = append(dst, `,"record_offset":`...)
+	dst = strconv.AppendUint(dst, offset, 10)
+	return append(dst, '}', '\n')
+}
+
+func quoteJSON(s string) string {
+	b, _ := json.Marshal(s) // a string always encodes
+	return string(b)
+}

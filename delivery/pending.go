@@ -1,0 +1,135 @@
+package delivery
+
+import (
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tarn-data/tarn/table"
+)
+
+// segment is a Parquet file of the hot tail. Its file is removed when the last of its holders (the
+// worker, and queries reading it) lets go.
+type segment struct {
+	file table.DataFile // Path is a local path until the file is final
+	refs atomic.Int32
+}
+
+func newSegment(f table.DataFile) *segment {
+	s := &segment{file: f}
+	s.refs.Store(1)
+	return s
+}
+
+func (s *segment) release(final bool) {
+	if s.refs.Add(-1) == 0 && !final {
+		_ = os.Remove(s.file.Path)
+	}
+}
+
+// item is a converted run of records waiting for a commit. Items are kept in the order of their
+// positions, and a commit always takes a prefix of them.
+type item struct {
+	segs   []*segment
+	final  bool // the files are in their place in the lake and need no merge
+	level  int  // how often its segments have been merged in the tail
+	spans  []tally
+	failed []table.FailedRecord
+	rows   int64
+	bytes  int64 // of the records as they were read
+	oldest time.Time
+
+	schemaID int // of the table when final files were written
+}
+
+// tally is a span with the counts that are committed with it.
+type tally struct {
+	span
+	rows, failed, dropped uint64
+}
+
+// merge makes one item of consecutive ones. Segments are replaced by segs.
+func mergeItems(items []*item, segs []*segment, final bool) *item {
+	m := &item{segs: segs, final: final, oldest: items[0].oldest}
+	for _, it := range items {
+		m.level = max(m.level, it.level+1)
+		m.rows += it.rows
+		m.bytes += it.bytes
+		m.failed = append(m.failed, it.failed...)
+		if it.oldest.Before(m.oldest) {
+			m.oldest = it.oldest
+		}
+		if m.spans == nil {
+			m.spans = append([]tally(nil), it.spans...)
+			continue
+		}
+		for i, t := range it.spans {
+			s := &m.spans[i]
+			s.next, s.nextSeq = t.next, t.nextSeq
+			s.expired += t.expired
+			s.rows += t.rows
+			s.failed += t.failed
+			s.dropped += t.dropped
+		}
+	}
+	return m
+}
+
+// tail is the ordered list of items not committed yet. The lock also orders commits against views:
+// a commit swaps table state and tail under the write lock, so that a view sees each row once.
+type tail struct {
+	mu    sync.RWMutex
+	items []*item
+}
+
+func (t *tail) add(it *item) {
+	t.mu.Lock()
+	t.items = append(t.items, it)
+	t.mu.Unlock()
+}
+
+// replace puts merged in the place of run, which are consecutive items of the tail.
+func (t *tail) replace(run []*item, merged *item) {
+	t.mu.Lock()
+	at := slices.Index(t.items, run[0])
+	t.items = slices.Concat(t.items[:at], []*item{merged}, t.items[at+len(run):])
+	t.mu.Unlock()
+	for _, it := range run {
+		it.letGo()
+	}
+}
+
+func (it *item) letGo() {
+	for _, s := range it.segs {
+		s.release(it.final)
+	}
+}
+
+// totals returns what waits: bytes, rows, failed records, files and the oldest arrival.
+func (t *tail) totals() (bytes, rows int64, failed, files int, oldest time.Time) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, it := range t.items {
+		bytes += it.bytes
+		rows += it.rows
+		failed += len(it.failed)
+		files += len(it.segs)
+		if oldest.IsZero() || it.oldest.Before(oldest) {
+			oldest = it.oldest
+		}
+	}
+	return
+}
+
+// clear forgets everything, for a restart from the committed progress.
+func (t *tail) clear() {
+	t.mu.Lock()
+	items := t.items
+	t.items = nil
+	t.mu.Unlock()
+	for _, it := range items {
+		it.letGo()
+	}
+}

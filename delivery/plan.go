@@ -1,0 +1,171 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/table"
+)
+
+// plan is how records become rows for one pair of input schema and table state. It is immutable.
+type plan struct {
+	input   *inputSchema
+	bytes   int // of the largest line
+	state   *table.State
+	columns []tarn.Field // of the table, those the transform produces, in table order, with ids
+	prefix  string       // SQL before the relation of records
+	suffix  string       // SQL after it
+	parts   []string     // partition expressions over columns
+	exact   bool         // every record gives exactly one row
+}
+
+// transform is the user's SQL, from records to rows.
+type transform struct {
+	steps []string // each SELECT … FROM records, applied in order
+	exact bool     // every record gives exactly one row
+}
+
+// over returns SQL that applies the transform to the relation rel.
+func (t transform) over(rel string) string {
+	sql := "SELECT * FROM " + rel
+	for _, step := range t.steps {
+		sql = "WITH records AS (" + sql + "\n) SELECT * FROM (" + step + "\n)"
+	}
+	return sql
+}
+
+// outputs returns the columns the transform produces from an input schema.
+func (t transform) outputs(ctx context.Context, db *duck.DB, input tarn.Schema) ([]tarn.Field, error) {
+	if len(t.steps) == 0 {
+		return input.Fields, nil
+	}
+	out, err := db.Describe(ctx, t.over(duck.Empty(input)))
+	if err != nil {
+		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the transform does not fit the records: " + err.Error(),
+			Hint: "the columns are " + names(input.Fields), Err: nil}
+	}
+	seen := map[string]bool{}
+	for _, f := range out {
+		if key := strings.ToLower(f.Name); seen[key] {
+			return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("the transform gives two columns the name %q", f.Name), Hint: "rename one with AS"}
+		} else {
+			seen[key] = true
+		}
+	}
+	return out, nil
+}
+
+func names(fields []tarn.Field) string {
+	s := make([]string, len(fields))
+	for i, f := range fields {
+		s[i] = f.Name
+	}
+	return strings.Join(s, ", ")
+}
+
+// newPlan prepares the conversion of records of the input schema into rows of the table.
+func newPlan(t transform, input *inputSchema, outputs []tarn.Field, state *table.State, cfg Config) (*plan, error) {
+	p := &plan{input: input, bytes: 2*cfg.RecordBytes + 1024, state: state, exact: t.exact}
+	var exprs []string
+	for _, col := range state.Schema.Fields {
+		out := find(outputs, col.Name)
+		if out == nil {
+			continue // a file without the column reads as NULL
+		}
+		stored := storage(col.Type)
+		exprs = append(exprs, cast(*out, col.Type)+" AS "+tarn.QuoteIdent(col.Name))
+		col.Type = stored
+		p.columns = append(p.columns, col)
+	}
+	if len(exprs) == 0 {
+		return nil, &tarn.Error{Code: tarn.CodeSchema, Detail: "the records have no column of the table", Hint: "the table has " + names(state.Schema.Fields)}
+	}
+	for _, f := range state.Partition {
+		col := find(p.columns, f.Source)
+		if col == nil { // every row goes to the partition of NULL
+			p.parts = append(p.parts, "NULL::BIGINT")
+			continue
+		}
+		e, err := partitionExpr(f, col.Type)
+		if err != nil {
+			return nil, err
+		}
+		p.parts = append(p.parts, e)
+	}
+	const mark = "\x00"
+	p.prefix, p.suffix, _ = strings.Cut("SELECT "+strings.Join(exprs, ", ")+" FROM ("+t.over(mark)+"\n)", mark)
+	return p, nil
+}
+
+// cast returns the expression that gives a column of the transform the type it is stored with. It
+// never rounds: a fraction in an integer column fails the record.
+func cast(out tarn.Field, want tarn.Type) string {
+	e, stored := tarn.QuoteIdent(out.Name), storage(want).SQL()
+	integer := want.Kind == tarn.Int || want.Kind == tarn.Long
+	fraction := out.Type.Kind == tarn.Float || out.Type.Kind == tarn.Double || out.Type.Kind == tarn.Decimal
+	nested := out.Type.Kind == tarn.Struct || out.Type.Kind == tarn.List || out.Type.Kind == tarn.Map
+	switch {
+	case want.Kind == tarn.JSON && nested:
+		return "CAST(to_json(" + e + ") AS VARCHAR)"
+	case integer && fraction:
+		return fmt.Sprintf("CASE WHEN %[1]s IS NULL OR %[1]s = trunc(%[1]s) THEN CAST(%[1]s AS %[2]s) ELSE error('%[3]s has a fraction') END",
+			e, stored, strings.ReplaceAll(out.Name, "'", "''"))
+	case out.Type.Kind != tarn.JSON && storage(out.Type).Equal(storage(want)):
+		return e
+	}
+	return "CAST(" + e + " AS " + stored + ")"
+}
+
+// rows returns the SELECT that converts the records in an NDJSON file to the columns of the plan.
+func (p *plan) rows(file string) string {
+	return p.prefix + "(SELECT " + p.input.sel + " FROM " + duck.ReadNDJSON([]string{file}, p.input.read, p.bytes) + ")" + p.suffix
+}
+
+// schema is the plan's columns as a schema, for FIELD_IDS.
+func (p *plan) schema() tarn.Schema { return tarn.Schema{Fields: p.columns} }
+
+// withPartitions adds partition values to a SELECT of rows and returns the names they get.
+func withPartitions(sel string, parts []string) (sql string, by []string) {
+	if len(parts) == 0 {
+		return sel, nil
+	}
+	var b strings.Builder
+	b.WriteString("SELECT *")
+	for i, e := range parts {
+		by = append(by, fmt.Sprintf("__p%d", i))
+		b.WriteString(", " + e + " AS " + by[i])
+	}
+	return b.String() + " FROM (" + sel + "\n)", by
+}
+
+// storage is the type a column has in files: JSON is stored as text, at any depth.
+func storage(t tarn.Type) tarn.Type {
+	switch t.Kind {
+	case tarn.JSON:
+		t.Kind = tarn.String
+	case tarn.List, tarn.Map:
+		e := *t.Elem
+		e.Type = storage(e.Type)
+		t.Elem = &e
+	case tarn.Struct:
+		fields := append([]tarn.Field(nil), t.Fields...)
+		for i := range fields {
+			fields[i].Type = storage(fields[i].Type)
+		}
+		t.Fields = fields
+	}
+	return t
+}
+
+// find looks a column up as SQL does, without regard to case.
+func find(fields []tarn.Field, name string) *tarn.Field {
+	for i := range fields {
+		if strings.EqualFold(fields[i].Name, name) {
+			return &fields[i]
+		}
+	}
+	return nil
+}

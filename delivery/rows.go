@@ -1,0 +1,172 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/table"
+)
+
+// convert turns a chunk into an item of the tail: staged for the next merge, or straight into final
+// files when the chunk is full and the delivery therefore behind. Records that can not be converted
+// become failed records; the others go on.
+func (w *Worker) convert(ctx context.Context, c *chunk, f *flusher) error {
+	defer c.discard()
+	began := time.Now()
+	it := &item{failed: c.failed, bytes: c.bytes, oldest: c.oldest}
+	if c.lines > 0 {
+		p, err := w.prepare(ctx, c.input, f)
+		if err != nil {
+			return err
+		}
+		err = w.rows(ctx, c, p, it)
+		if err != nil && blamesData(err) {
+			err = w.convertGood(ctx, c, p, it)
+		}
+		if err != nil {
+			return fmt.Errorf("conversion: %w", err)
+		}
+	}
+	it.spans = w.tallies(c, it)
+	w.tail.add(it)
+	for _, r := range c.failed {
+		if m := w.cfg.Metrics.Failed; m != nil {
+			m(r.Stage, 1)
+		}
+	}
+	if m := w.cfg.Metrics.Staged; m != nil {
+		m(c.records(), time.Since(began))
+	}
+	return nil
+}
+
+// rows converts the lines of a chunk. A chunk whose conversion must give a row for every record
+// and does not is a defect, and refused rather than committed short (I3).
+func (w *Worker) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
+	sel := p.rows(c.path)
+	var err error
+	if it.final = c.bytes >= w.cfg.ChunkBytes; it.final {
+		var files []table.DataFile
+		files, it.rows, err = w.conv.final(ctx, sel, p.schema(), p.parts, p.state)
+		for _, f := range files {
+			it.segs = append(it.segs, newSegment(f))
+		}
+		it.schemaID = p.state.SchemaID
+	} else {
+		it.segs, it.rows, err = w.conv.stage(ctx, sel, p.schema())
+	}
+	if err == nil && p.exact && it.rows != int64(c.lines) {
+		return fmt.Errorf("%d records gave %d rows", c.lines, it.rows)
+	}
+	return err
+}
+
+// convertGood converts the records of a chunk that can be, and fails the others.
+func (w *Worker) convertGood(ctx context.Context, c *chunk, p *plan, it *item) error {
+	faults, err := w.isolate(ctx, c, p)
+	if err != nil {
+		return err
+	}
+	if len(faults) == 0 {
+		return errors.New("the records convert one by one and not together")
+	}
+	good, err := w.without(ctx, c, faults)
+	if err != nil {
+		return err
+	}
+	defer good.discard()
+	it.failed, c.failed = good.failed, good.failed
+	if good.lines == 0 {
+		return nil
+	}
+	return w.rows(ctx, good, p, it)
+}
+
+// without copies a chunk, leaving out the lines at fault, which become failed records.
+func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk, error) {
+	good, err := newChunk(w.cfg.Dir, w.conv.serial.Add(1), nil)
+	if err != nil {
+		return nil, err
+	}
+	good.spans, good.input, good.failed = c.spans, c.input, c.failed
+	next := 0
+	err = c.eachLine(func(line int, text []byte) error {
+		r, offset := c.locate(line)
+		if next == len(faults) || faults[next].line != line {
+			return good.append(r.shard, offset, r.arrive, 1, append(text, '\n'), r.edited)
+		}
+		f := faults[next]
+		next++
+		rec := append([]byte(nil), text...)
+		if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte
+			var err error
+			if rec, err = original(ctx, w.cfg.Stream, tarn.Position{Shard: r.shard, Offset: offset}); err != nil {
+				return err
+			}
+		}
+		good.failed = append(good.failed, w.failed(r.shard, offset, r.arrive, f.stage, tarn.CodeSchema, f.reason, rec))
+		return nil
+	})
+	if err = errors.Join(err, good.close()); err != nil {
+		good.discard()
+		return nil, err
+	}
+	return good, nil
+}
+
+func (w *Worker) failed(shard int, offset uint64, arrive time.Time, stage string, code tarn.Code, reason string, rec []byte) table.FailedRecord {
+	return table.FailedRecord{Pipeline: w.cfg.Pipeline, Table: w.cfg.Table, Stream: w.cfg.Stream.Name(), Shard: shard, Offset: offset,
+		Stage: stage, Reason: reason, Code: code, Attempts: 1, Arrival: arrive, FailedAt: time.Now().UTC(), Record: rec}
+}
+
+// original reads one record from the stream again.
+func original(ctx context.Context, s *stream.Stream, p tarn.Position) ([]byte, error) {
+	r, err := s.Reader(ctx, p.Shard, stream.Cursor{Offset: p.Offset})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	e, err := r.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := e.Batch.Base
+	for _, seg := range e.Batch.Segments {
+		for i, rec := range seg.Records() {
+			if at+uint64(i) == p.Offset {
+				return append([]byte(nil), rec...), nil
+			}
+		}
+		at += uint64(seg.Count)
+	}
+	return nil, fmt.Errorf("record %s is not in the stream any more", p)
+}
+
+// tallies counts what became of the records of each shard. Rows are known for the whole chunk only;
+// a transform that is not row by row therefore gets chunks of one shard.
+func (w *Worker) tallies(c *chunk, it *item) []tally {
+	out := make([]tally, len(c.spans))
+	for i, s := range c.spans {
+		out[i].span = s
+	}
+	for _, f := range c.failed {
+		out[f.Shard].failed++
+	}
+	for i := range out {
+		t := &out[i]
+		records := t.next - t.from - t.expired
+		if records == 0 {
+			continue
+		}
+		t.rows = records - t.failed
+		if !w.tr.exact {
+			t.rows = uint64(it.rows)
+			t.dropped = records - t.failed - min(records-t.failed, t.rows)
+		}
+	}
+	return out
+}

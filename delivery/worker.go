@@ -1,0 +1,361 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/table"
+)
+
+// Worker delivers one stream into one table. Run it once; the other methods may be called from any
+// goroutine at any time.
+type Worker struct {
+	cfg   Config
+	conv  converter
+	tr    transform
+	tail  tail
+	input *input
+
+	plan    *plan // of the last chunk, for planned
+	planned *inputSchema
+
+	mu      sync.Mutex
+	fault   error     // why the last session ended
+	since   time.Time // of fault
+	paused  bool
+	targets [][]uint64 // next offsets that Flush calls wait for, by shard
+	done    []uint64   // next offsets that are committed, by shard
+	changed chan struct{}
+}
+
+// New returns a worker that has done nothing yet.
+func New(cfg Config) (*Worker, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	w := &Worker{cfg: cfg, tr: transform{steps: cfg.Transform, exact: cfg.RowByRow || len(cfg.Transform) == 0},
+		conv:    converter{db: cfg.Duck, bucket: cfg.Bucket, dir: cfg.Dir, compression: cfg.Compression},
+		changed: make(chan struct{})}
+	return w, nil
+}
+
+// Run delivers until ctx is done, then commits what it has read and returns nil. An error ends the
+// session, not the worker: it starts again from the committed progress after a growing pause.
+func (w *Worker) Run(ctx context.Context) error {
+	pause := 200 * time.Millisecond
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := w.session(ctx)
+		w.tail.clear()
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			w.cfg.Logger.Warn("not all records were committed at the end; they are at the next start", "error", err)
+			break
+		}
+		w.setFault(err)
+		w.cfg.Logger.Error("delivery starts again from the last commit", "error", err)
+		if time.Since(began) > time.Minute {
+			pause = 200 * time.Millisecond
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause + rand.N(pause/2)):
+		}
+		pause = min(2*pause, 15*time.Second)
+	}
+	return nil
+}
+
+// drainTime is how long a worker may go on committing after it was told to stop.
+const drainTime = 20 * time.Second
+
+// session delivers from the committed progress until ctx is done or something fails.
+func (w *Worker) session(ctx context.Context) (err error) {
+	if err := os.RemoveAll(w.cfg.Dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(w.cfg.Dir, 0o755); err != nil {
+		return err
+	}
+	// Work goes on for a while after ctx, so that what was read is committed.
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	stop := context.AfterFunc(ctx, func() {
+		time.AfterFunc(drainTime, func() { cancel(errors.New("draining took too long")) })
+	})
+	defer stop()
+
+	g, err := w.open(work)
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	chunks := make(chan *chunk)
+	gone := make(chan error, 1)
+	gathering, halt := context.WithCancel(ctx)
+	go func() {
+		defer close(chunks)
+		gone <- g.run(gathering, chunks)
+	}()
+	defer func() {
+		halt()
+		for c := range chunks { // an error left the gatherer with a chunk in its hand
+			c.discard()
+		}
+		err = errors.Join(err, <-gone)
+	}()
+	return w.deliver(work, chunks)
+}
+
+// deliver converts chunks and commits until chunks is closed.
+func (w *Worker) deliver(ctx context.Context, chunks <-chan *chunk) error {
+	f := flusher{w: w, done: make(chan error, 1)}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for chunks != nil {
+		select {
+		case c, ok := <-chunks:
+			if !ok {
+				chunks = nil
+				break
+			}
+			if err := w.convert(ctx, c, &f); err != nil {
+				return errors.Join(err, f.wait())
+			}
+			if err := w.compactTail(ctx, f.flushing); err != nil {
+				return errors.Join(err, f.wait())
+			}
+		case err := <-f.done:
+			if f.flushing = 0; err != nil {
+				return err
+			}
+		case <-tick.C:
+		}
+		f.maybe(ctx)
+	}
+	return f.all(ctx)
+}
+
+// flusher runs one commit at a time beside the conversion.
+type flusher struct {
+	w        *Worker
+	flushing int // items of the tail that are being committed
+	done     chan error
+}
+
+// maybe starts a commit of all that waits when it is time for one.
+func (f *flusher) maybe(ctx context.Context) {
+	if f.flushing > 0 || !f.w.due() {
+		return
+	}
+	f.w.tail.mu.RLock()
+	n := len(f.w.tail.items)
+	f.w.tail.mu.RUnlock()
+	if n == 0 {
+		return
+	}
+	f.flushing = n
+	go func() { f.done <- f.w.commit(ctx, n) }()
+}
+
+// wait ends the commit that is running, if one is.
+func (f *flusher) wait() error {
+	if f.flushing == 0 {
+		return nil
+	}
+	f.flushing = 0
+	return <-f.done
+}
+
+// all commits everything that waits.
+func (f *flusher) all(ctx context.Context) error {
+	if err := f.wait(); err != nil {
+		return err
+	}
+	f.w.tail.mu.RLock()
+	n := len(f.w.tail.items)
+	f.w.tail.mu.RUnlock()
+	if n == 0 {
+		return nil
+	}
+	return f.w.commit(ctx, n)
+}
+
+// maxFailedWaiting bounds the failed records kept in memory until their commit (I8).
+const maxFailedWaiting = 10_000
+
+// due reports whether what waits should be committed now.
+func (w *Worker) due() bool {
+	bytes, _, failed, _, oldest := w.tail.totals()
+	if oldest.IsZero() {
+		return false
+	}
+	return bytes >= w.cfg.BufferBytes || failed >= maxFailedWaiting ||
+		time.Since(oldest) >= w.cfg.BufferInterval || w.wanted()
+}
+
+// wanted reports whether the tail holds all that some Flush call waits for.
+func (w *Worker) wanted() bool {
+	w.tail.mu.RLock()
+	var last []tally
+	if n := len(w.tail.items); n > 0 {
+		last = w.tail.items[n-1].spans
+	}
+	w.tail.mu.RUnlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, target := range w.targets {
+		met := len(last) > 0
+		for i, t := range last {
+			met = met && t.next >= target[i]
+		}
+		if met {
+			return true
+		}
+	}
+	return false
+}
+
+// Flush commits everything that was accepted before the call, and waits for that.
+func (w *Worker) Flush(ctx context.Context) error {
+	shards := w.cfg.Stream.Shards()
+	target := make([]uint64, shards)
+	for i := range shards {
+		st, err := w.cfg.Stream.State(ctx, i)
+		if err != nil {
+			return err
+		}
+		target[i] = st.Next
+	}
+	w.mu.Lock()
+	w.targets = append(w.targets, target)
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for i := range w.targets {
+			if &w.targets[i][0] == &target[0] {
+				w.targets = append(w.targets[:i], w.targets[i+1:]...)
+				return
+			}
+		}
+	}()
+	for {
+		w.mu.Lock()
+		met := len(w.done) == shards
+		for i := range w.done {
+			met = met && w.done[i] >= target[i]
+		}
+		paused, changed := w.paused, w.changed
+		w.mu.Unlock()
+		switch {
+		case met:
+			return nil
+		case paused:
+			return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("delivery to %s is paused", w.cfg.Table), Hint: "resume the pipeline first"}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// committed notes how far the table is, for Flush.
+func (w *Worker) committed(items []*item) {
+	w.mu.Lock()
+	for _, it := range items {
+		for i, t := range it.spans {
+			w.done[i] = max(w.done[i], t.next)
+		}
+	}
+	w.fault = nil
+	w.notify()
+	w.mu.Unlock()
+}
+
+// notify wakes the waiters; the caller holds mu.
+func (w *Worker) notify() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// Pause stops or resumes reading from the stream. What was read is still committed.
+func (w *Worker) Pause(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.paused = on
+	w.notify()
+}
+
+func (w *Worker) isPaused() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.paused
+}
+
+func (w *Worker) setFault(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fault, w.since = err, time.Now().UTC()
+}
+
+// current returns the table's state, which other committers (compaction) may have moved.
+func (w *Worker) current(ctx context.Context) (*table.State, error) {
+	return w.cfg.Store.State(ctx, w.cfg.Table)
+}
+
+// Status is what a worker is doing.
+type Status struct {
+	Table      string    `json:"table"`
+	Paused     bool      `json:"paused"`
+	Error      string    `json:"error,omitempty"` // why it can not go on; it keeps trying
+	ErrorSince time.Time `json:"error_since,omitzero"`
+	TailRows   int64     `json:"tail_rows"` // visible to queries, not committed
+	TailFiles  int       `json:"tail_files"`
+	TailBytes  int64     `json:"tail_bytes"` // of the records as they were read
+	TailFailed int       `json:"tail_failed"`
+	Oldest     time.Time `json:"oldest,omitzero"` // arrival of the oldest record in the tail
+}
+
+// Status returns what the worker is doing.
+func (w *Worker) Status() Status {
+	s := Status{Table: w.cfg.Table}
+	s.TailBytes, s.TailRows, s.TailFailed, s.TailFiles, s.Oldest = w.tail.totals()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.Paused = w.paused
+	if w.fault != nil {
+		var e *tarn.Error
+		s.Error = "an internal fault; see the log"
+		if errors.As(w.fault, &e) {
+			s.Error = e.Detail
+			if e.Hint != "" {
+				s.Error += "; " + e.Hint
+			}
+		}
+		s.ErrorSince = w.since
+	}
+	return s
+}
+
+// Notes says what was inferred about the records, and why.
+func (w *Worker) Notes() []Note {
+	w.mu.Lock()
+	in := w.input
+	w.mu.Unlock()
+	if in == nil {
+		return nil
+	}
+	return in.notes()
+}

@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/project"
+)
+
+// checkTime bounds the check of one SQL statement of a project.
+const checkTime = 10 * time.Second
+
+// Checker lends the loading of projects an SQL engine. Close it after the last use.
+type Checker struct{ db *duck.DB }
+
+// NewChecker opens a small SQL engine of its own, without access to any file.
+func NewChecker() (*Checker, error) {
+	db, err := duck.Open(duck.Options{MemoryBytes: 64 << 20, Threads: 1})
+	if err != nil {
+		return nil, err
+	}
+	return &Checker{db}, nil
+}
+
+// Close ends the SQL engine.
+func (c *Checker) Close() error { return c.db.Close() }
+
+// Options are the checks of project.LoadDir that need SQL.
+func (c *Checker) Options() project.Options { return projectOptions(c.db) }
+
+func projectOptions(db *duck.DB) project.Options {
+	return project.Options{
+		CheckSQL: func(_, sql string) error {
+			ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+			defer cancel()
+			checked, err := db.CheckSelect(ctx, sql)
+			if err != nil {
+				return err
+			}
+			for _, f := range checked.Findings {
+				return &tarn.Error{Code: tarn.CodeInvalid, Detail: f.String(),
+					Hint: "a transform runs over each batch of records as it comes: project, filter and unnest, and do the rest in queries"}
+			}
+			for _, t := range checked.Tables {
+				if !strings.EqualFold(t, "records") {
+					return &tarn.Error{Code: tarn.CodeInvalid, Detail: "the transform reads " + t + ", but only the relation records is there", Hint: "write SELECT … FROM records"}
+				}
+			}
+			return nil
+		},
+		Describe: func(sql string, input tarn.Schema) ([]tarn.Field, error) {
+			ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+			defer cancel()
+			return db.Describe(ctx, "WITH records AS (SELECT * FROM "+duck.Empty(input)+") SELECT * FROM ("+sql+"\n)")
+		},
+	}
+}
+
+// rowByRow reports whether transforms surely give one row for every record. It errs on the side of
+// no, which only means that the counts of rows and records are not held against each other.
+func rowByRow(steps []string) bool {
+	for _, sql := range steps {
+		lower := strings.ToLower(sql)
+		for _, word := range []string{"where", "unnest", "qualify", "having", "pivot", "join", "union", "intersect", "except", "values", "generate", "range", "limit", "sample"} {
+			if strings.Contains(lower, word) {
+				return false
+			}
+		}
+		from := strings.LastIndex(lower, "from")
+		if from >= 0 && strings.Contains(lower[from:], ",") { // a list of relations is a join
+			return false
+		}
+	}
+	return true
+}

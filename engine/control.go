@@ -1,0 +1,270 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/project"
+	"github.com/tarn-data/tarn/server"
+	"github.com/tarn-data/tarn/table"
+)
+
+// control is what the HTTP interface asks of the engine.
+func (e *Engine) control() server.Control {
+	return server.Control{Ready: e.reasons, Status: e.Status, Streams: e.Streams, Pipelines: e.Pipelines, Tables: e.Tables, Table: e.Table,
+		Failed: e.Failed, Verify: e.Verify, Maintain: e.Maintain, Reload: e.Reload, Flush: e.Flush, Pause: e.Pause}
+}
+
+func (e *Engine) reasons() []string {
+	if r := e.reason.Load(); r != nil {
+		return []string{*r}
+	}
+	return nil
+}
+
+func (e *Engine) delivery(table string) (project.Delivery, *delivery.Worker) {
+	for _, p := range e.pipes() {
+		for _, d := range p.deliveries {
+			if d.spec.Table == table {
+				return d.spec, d.worker
+			}
+		}
+	}
+	return project.Delivery{}, nil
+}
+
+// Status counts records over all pipelines. A record of a pipeline with several deliveries is
+// committed when all of them have it.
+func (e *Engine) Status(ctx context.Context) (server.StatusDoc, error) {
+	s := server.StatusDoc{Version: e.opts.Version, StartedAt: e.started, Reasons: e.reasons(), DataDir: e.opts.Data}
+	s.Ready = len(s.Reasons) == 0
+	if p := e.running.Load().project; p != nil {
+		s.Project = p.Name
+	}
+	docs, err := e.Pipelines(ctx)
+	if err != nil {
+		return s, err
+	}
+	streams, err := e.Streams(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, st := range streams {
+		s.Accepted += st.Accepted
+	}
+	for _, p := range docs {
+		var lag uint64
+		for _, d := range p.Deliveries {
+			lag = max(lag, d.LagRecords)
+			s.Failed += d.Failed
+		}
+		s.Pending += lag
+	}
+	s.Committed = s.Accepted - min(s.Accepted, s.Pending)
+	return s, nil
+}
+
+// Streams describes the streams of the project.
+func (e *Engine) Streams(ctx context.Context) ([]server.StreamDoc, error) {
+	var docs []server.StreamDoc
+	for _, p := range e.pipes() {
+		c := p.spec.Stream
+		d := server.StreamDoc{Name: p.stream.Name(), Pipelines: []string{p.spec.Name}, MaxBytes: c.MaxBytes, PartitionKey: c.PartitionKey}
+		if c.Retention > 0 {
+			d.Retention = c.Retention.String()
+		}
+		for i := range p.stream.Shards() {
+			st, err := p.stream.State(ctx, i)
+			if err != nil {
+				return nil, err
+			}
+			sh := server.ShardDoc{Shard: i, Next: tarn.Position{Shard: i, Offset: st.Next}, Records: st.Next - st.First, Bytes: st.Bytes}
+			if st.Messages > 0 {
+				sh.First = &tarn.Position{Shard: i, Offset: st.First}
+				sh.Oldest, sh.Newest = &st.FirstTime, &st.LastTime
+			}
+			d.Accepted += st.Next
+			d.Records += sh.Records
+			d.Bytes += st.Bytes
+			d.Shards = append(d.Shards, sh)
+		}
+		docs = append(docs, d)
+	}
+	return docs, nil
+}
+
+// Pipelines describes the pipelines and how far their deliveries are.
+func (e *Engine) Pipelines(ctx context.Context) ([]server.PipelineDoc, error) {
+	var docs []server.PipelineDoc
+	for _, p := range e.pipes() {
+		doc := server.PipelineDoc{Name: p.spec.Name, Owner: p.spec.Owner, Description: p.spec.Description, Stream: p.stream.Name(), Deliveries: []server.DeliveryDoc{}}
+		for _, d := range p.deliveries {
+			dd, err := e.describeDelivery(ctx, p, d)
+			if err != nil {
+				return nil, err
+			}
+			doc.Deliveries = append(doc.Deliveries, dd)
+		}
+		docs = append(docs, doc)
+	}
+	return docs, nil
+}
+
+func (e *Engine) describeDelivery(ctx context.Context, p *pipe, d *runningDelivery) (server.DeliveryDoc, error) {
+	w := d.worker.Status()
+	doc := server.DeliveryDoc{Table: d.spec.Table, State: "running", TailRows: uint64(w.TailRows), LastError: w.Error}
+	switch {
+	case w.Paused:
+		doc.State = "paused"
+	case w.Error != "":
+		doc.State = "retrying"
+	}
+	rows, err := e.store.Progress(ctx, d.spec.Table)
+	if err != nil {
+		return doc, err
+	}
+	next := map[int]uint64{}
+	for _, r := range rows {
+		if r.Stream != p.stream.Name() {
+			continue
+		}
+		next[r.Shard] = r.Next
+		doc.Records += r.RecordsIn
+		doc.Rows += r.RowsOut
+		doc.Failed += r.Failed
+		if doc.LastCommit == nil || r.UpdatedAt.After(*doc.LastCommit) {
+			at := r.UpdatedAt
+			doc.LastCommit = &at
+		}
+	}
+	for i := range p.stream.Shards() {
+		st, err := p.stream.State(ctx, i)
+		if err != nil {
+			return doc, err
+		}
+		doc.LagRecords += st.Next - min(st.Next, next[i])
+	}
+	if doc.LagRecords > 0 && !w.Oldest.IsZero() {
+		doc.LagSeconds = max(0, time.Since(w.Oldest).Seconds())
+	}
+	return doc, nil
+}
+
+// Tables lists the tables.
+func (e *Engine) Tables(ctx context.Context) ([]server.TableDoc, error) {
+	names, err := e.store.Names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var docs []server.TableDoc
+	for _, n := range names {
+		st, err := e.state(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		if st != nil {
+			docs = append(docs, e.tableDoc(st))
+		}
+	}
+	return docs, nil
+}
+
+func (e *Engine) tableDoc(st *table.State) server.TableDoc {
+	d := server.TableDoc{Name: st.Name, UUID: st.UUID, Location: st.Location, MetadataLocation: st.MetadataLocation, Partition: []string{},
+		Rows: st.Rows, Files: int(st.Files), Bytes: st.Bytes, UpdatedAt: st.UpdatedAt}
+	if st.SnapshotID != 0 {
+		d.SnapshotID = strconv.FormatInt(st.SnapshotID, 10)
+	}
+	for _, f := range st.Partition {
+		d.Partition = append(d.Partition, f.String())
+	}
+	for _, p := range e.pipes() {
+		for _, r := range p.deliveries {
+			if r.spec.Table == st.Name {
+				d.Pipeline = p.spec.Name
+				d.TailRows = r.worker.Status().TailRows
+			}
+		}
+	}
+	return d
+}
+
+// Table describes one table in full.
+func (e *Engine) Table(ctx context.Context, name string) (server.TableDoc, error) {
+	st, err := e.store.State(ctx, name)
+	if tarn.CodeOf(err) == tarn.CodeNotFound {
+		if _, w := e.delivery(name); w != nil {
+			return server.TableDoc{}, &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("the table %s has no columns yet", name), Hint: "they are inferred from the first records; post some"}
+		}
+		names, nerr := e.store.Names(ctx)
+		if nerr != nil {
+			return server.TableDoc{}, nerr
+		}
+		return server.TableDoc{}, server.NotFound("table", name, names)
+	}
+	if err != nil {
+		return server.TableDoc{}, err
+	}
+	d := e.tableDoc(st)
+	for _, f := range st.Schema.Fields {
+		d.Columns = append(d.Columns, server.ColumnDoc{ID: f.ID, Name: f.Name, Type: f.Type.SQL(), Required: f.Required, Doc: f.Doc})
+	}
+	for _, s := range slices.Backward(st.Snapshots()) {
+		sd := server.SnapshotDoc{ID: strconv.FormatInt(s.ID, 10), At: s.Time, Operation: s.Operation, Summary: s.Summary}
+		if s.ParentID != 0 {
+			sd.ParentID = strconv.FormatInt(s.ParentID, 10)
+		}
+		d.Snapshots = append(d.Snapshots, sd)
+	}
+	if _, w := e.delivery(name); w != nil {
+		for _, n := range w.Notes() {
+			d.Inference = append(d.Inference, server.InferenceDoc{Column: n.Path, Type: n.Type, Why: n.Reason})
+		}
+	}
+	return d, nil
+}
+
+// Failed lists failed records.
+func (e *Engine) Failed(ctx context.Context, f server.FailedFilter) ([]server.FailedDoc, error) {
+	filter := table.FailedFilter{Pipeline: f.Pipeline, Limit: f.Limit}
+	if f.ID != 0 {
+		filter.IDs = []int64{f.ID}
+	}
+	recs, err := e.store.FailedRecords(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	docs := make([]server.FailedDoc, len(recs))
+	for i, r := range recs {
+		docs[i] = server.FailedDoc{ID: r.ID, Pipeline: r.Pipeline, Table: r.Table, Stream: r.Stream, Position: tarn.Position{Shard: r.Shard, Offset: r.Offset},
+			Stage: r.Stage, Code: r.Code, Reason: r.Reason, Attempts: r.Attempts, Arrival: r.Arrival, FailedAt: r.FailedAt}
+		if json.Valid(r.Record) {
+			docs[i].Record = r.Record
+		} else {
+			docs[i].RecordBase64 = base64.StdEncoding.EncodeToString(r.Record)
+		}
+	}
+	return docs, nil
+}
+
+func reloadDoc(p project.Changes) server.ReloadDoc {
+	var d server.ReloadDoc
+	for _, c := range p {
+		detail := c.Note
+		for _, f := range c.Fields {
+			if detail != "" {
+				detail += "; "
+			}
+			detail += fmt.Sprintf("%s: %s → %s", f.Path, f.From, f.To)
+		}
+		d.Changes = append(d.Changes, server.ChangeDoc{Action: string(c.Action), Kind: c.Kind, Name: c.Name, Detail: detail})
+	}
+	return d
+}

@@ -1,0 +1,307 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/ingest/httpdoor"
+	"github.com/tarn-data/tarn/internal/telemetry"
+	"github.com/tarn-data/tarn/lake/fs"
+	"github.com/tarn-data/tarn/metadb"
+	"github.com/tarn-data/tarn/project"
+	"github.com/tarn-data/tarn/query"
+	"github.com/tarn-data/tarn/server"
+	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/table"
+)
+
+// Engine is one lake. Start it once, Close it once; the other methods may be called in between from
+// any goroutine.
+type Engine struct {
+	opts    Options
+	log     *slog.Logger
+	started time.Time
+
+	lock     *lock
+	db       *metadb.DB
+	bucket   *fs.Bucket
+	store    *table.Store
+	streams  stream.Engine
+	convert  *duck.DB
+	queries  *query.Service
+	registry *prometheus.Registry
+	metrics  *telemetry.Metrics
+	budget   budget
+	limits   project.Limits
+	network  net.Listener
+
+	reload  sync.Mutex // one change of what runs at a time
+	running atomic.Pointer[running]
+	reason  atomic.Pointer[string] // why requests are not served; nil when ready
+	views   views
+
+	maintenance sync.Mutex // one task at a time
+	hangUp      context.CancelFunc
+	served      chan struct{} // closed when the HTTP server has drained
+
+	ctx  context.Context // ends when the engine stops
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// running is what a project has become. It is immutable.
+type running struct {
+	project *project.Project
+	pipes   []*pipe // in order of name
+	byName  map[string]*pipe
+	streams map[string]*pipe
+}
+
+// New checks the options. It has no effects.
+func New(opts Options) (*Engine, error) {
+	opts, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{opts: opts, log: opts.Logger}
+	e.setReason("starting")
+	e.running.Store(&running{byName: map[string]*pipe{}, streams: map[string]*pipe{}})
+	return e, nil
+}
+
+// Start opens the data folder and runs the project; it returns when requests are answered. After an
+// error the engine is closed.
+func (e *Engine) Start(ctx context.Context) (err error) {
+	e.started = time.Now().UTC()
+	defer func() {
+		if err != nil {
+			_ = e.Close()
+		}
+	}()
+	e.ctx, e.stop = context.WithCancel(context.WithoutCancel(ctx))
+	p, err := e.load()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(e.opts.Data, 0o755); err != nil {
+		return &tarn.Error{Code: tarn.CodeInvalid, Detail: "the data folder " + e.opts.Data + " cannot be made", Hint: "choose another with --data", Err: err}
+	}
+	if e.lock, err = takeLock(e.opts.Data); err != nil {
+		return err
+	}
+	if err := e.openStores(ctx, p); err != nil {
+		return err
+	}
+	if err := e.listen(ctx, p); err != nil {
+		return err
+	}
+	if _, err := e.apply(ctx, p); err != nil {
+		return err
+	}
+	e.done.Go(e.maintain)
+	e.done.Go(e.measure)
+	if e.opts.Watch {
+		e.done.Go(e.watch)
+	}
+	if err := e.announce(); err != nil {
+		return err
+	}
+	e.reason.Store(nil)
+	return nil
+}
+
+// openStores opens everything below the pipelines, the slow parts beside each other.
+func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
+	shards := 0
+	for _, l := range p.Pipelines {
+		shards += l.Stream.Shards
+	}
+	var err error
+	if e.budget, err = newBudget(p.Limits, shards); err != nil {
+		return err
+	}
+	e.limits = p.Limits
+	debug.SetMemoryLimit(e.budget.heap) // the collector works harder near it (I8)
+
+	staging := e.path("staging")
+	if err := os.RemoveAll(staging); err != nil {
+		return err
+	}
+	for _, d := range []string{staging, e.path("staging", "spill"), e.path("meta"), e.path("streams")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	lakeDir := e.path("lake")
+	if !p.Engines.Lake.IsEmbedded() {
+		dir, err := p.Engines.Lake.Reveal(os.LookupEnv)
+		if err != nil {
+			return err
+		}
+		lakeDir = p.Path(dir)
+	}
+	if e.bucket, err = fs.Open(lakeDir); err != nil {
+		return fmt.Errorf("lake: %w", err)
+	}
+	e.registry = telemetry.NewRegistry()
+	e.metrics = telemetry.New(e.registry)
+
+	return together(
+		func() (err error) {
+			url := e.path("meta", "tarn.db")
+			if !p.Engines.Metadata.IsEmbedded() {
+				if url, err = p.Engines.Metadata.Reveal(os.LookupEnv); err != nil {
+					return err
+				}
+				if p.Engines.Metadata.Scheme() == "" {
+					url = p.Path(url)
+				}
+			}
+			if e.db, err = metadb.Open(ctx, url, metadb.Options{Logger: e.log}); err != nil {
+				return fmt.Errorf("metadata: %w", err)
+			}
+			e.store = table.Open(e.db, e.bucket, table.Options{Logger: e.log})
+			return nil
+		},
+		func() (err error) {
+			e.convert, err = duck.Open(duck.Options{MemoryBytes: e.budget.delivery, Threads: threads(), TempDir: e.path("staging", "spill"),
+				AllowedDirs: []string{staging, lakeDir}, Unordered: true, Logger: e.log})
+			return err
+		},
+		func() (err error) {
+			e.queries, err = query.New(query.Options{Source: source{e}, System: system{e}, MemoryBytes: e.budget.query, Threads: threads(),
+				TempDir: e.path("staging", "spill"), AllowedDirs: []string{staging, lakeDir}, Timeout: p.Limits.QueryTimeout, Logger: e.log,
+				OnQuery: e.onQuery})
+			return err
+		},
+		func() (err error) {
+			e.streams, err = e.openStreams(ctx, p)
+			return err
+		},
+	)
+}
+
+// together runs the functions beside each other and returns the first error.
+func together(funcs ...func() error) error {
+	errs := make(chan error, len(funcs))
+	for _, f := range funcs {
+		go func() { errs <- f() }()
+	}
+	var first error
+	for range funcs {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// listen begins to answer HTTP; until the engine is ready most answers say so.
+func (e *Engine) listen(ctx context.Context, p *project.Project) error {
+	door, err := httpdoor.New(httpdoor.Options{Streams: doors{e}, Problem: server.Problems{Logger: e.log}.Write, Metrics: e.metrics, MemoryBytes: e.budget.bodies})
+	if err != nil {
+		return err
+	}
+	h, err := server.New(server.Options{Version: e.opts.Version, Logger: e.log, Metrics: e.metrics, Gatherer: e.registry,
+		Ingest: door, Stream: e.stream, Control: e.control()})
+	if err != nil {
+		return err
+	}
+	addr := e.opts.Listen
+	if addr == "" {
+		addr = p.Server.Listen
+	}
+	if e.network, err = server.Listen(ctx, addr); err != nil {
+		return err
+	}
+	serving, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	e.hangUp, e.served = hangUp, make(chan struct{})
+	go func() {
+		defer close(e.served)
+		if err := server.Serve(serving, e.network, h, requestDrain, e.log); err != nil {
+			e.log.Error("the HTTP server ended", "error", err)
+		}
+	}()
+	return nil
+}
+
+// requestDrain is how long requests under way may take to end.
+const requestDrain = 10 * time.Second
+
+// announce writes the address for other processes of this machine.
+func (e *Engine) announce() error {
+	tmp := e.path("address.tmp")
+	if err := os.WriteFile(tmp, []byte(e.Address()+"\n"), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(tmp, e.path("address"))
+}
+
+// Address is the URL of the HTTP interface.
+func (e *Engine) Address() string { return "http://" + e.network.Addr().String() }
+
+// DataDir is the data folder.
+func (e *Engine) DataDir() string { return e.opts.Data }
+
+func (e *Engine) path(elem ...string) string {
+	return filepath.Join(append([]string{e.opts.Data}, elem...)...)
+}
+
+func (e *Engine) setReason(s string) { e.reason.Store(&s) }
+
+// Close drains and ends the engine: requests under way are answered, deliveries commit what they
+// have read, stores close. It works on a half-started engine.
+func (e *Engine) Close() error {
+	e.setReason("draining")
+	var errs []error
+	if e.hangUp != nil {
+		e.hangUp()
+		<-e.served
+	}
+	if e.stop != nil {
+		e.stop()
+	}
+	e.reload.Lock()
+	defer e.reload.Unlock()
+	for _, p := range e.pipes() {
+		p.stopDeliveries()
+	}
+	for _, p := range e.pipes() {
+		errs = append(errs, p.stream.Close())
+	}
+	e.running.Store(&running{byName: map[string]*pipe{}, streams: map[string]*pipe{}})
+	e.done.Wait()
+	if e.queries != nil {
+		errs = append(errs, e.queries.Close())
+	}
+	if e.convert != nil {
+		errs = append(errs, e.convert.Close())
+	}
+	if e.streams != nil {
+		errs = append(errs, e.streams.Close())
+	}
+	if e.db != nil {
+		errs = append(errs, e.db.Close())
+	}
+	if e.bucket != nil {
+		errs = append(errs, e.bucket.Close())
+	}
+	if e.lock != nil {
+		_ = os.Remove(e.path("address"))
+		e.lock.release()
+	}
+	return errors.Join(errs...)
+}

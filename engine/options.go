@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/project"
+)
+
+// Options says what to run. The zero value of a field means its default.
+type Options struct {
+	Project string // folder of the project; default "."
+	Data    string // data folder; default PROJECT/.tarn
+	Listen  string // HTTP address; default what the project says
+	Version string
+	// Watch makes the engine follow edits of the project. Without it, only Reload does.
+	Watch  bool
+	Logger *slog.Logger // default discards
+
+	// Maintenance is the pause between rounds of table maintenance; default 30 s, negative is never.
+	Maintenance time.Duration
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Project == "" {
+		o.Project = "."
+	}
+	abs, err := filepath.Abs(o.Project)
+	if err != nil {
+		return o, err
+	}
+	o.Project = abs
+	if o.Data == "" {
+		o.Data = filepath.Join(abs, ".tarn")
+	}
+	if o.Data, err = filepath.Abs(o.Data); err != nil {
+		return o, err
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Maintenance == 0 {
+		o.Maintenance = 30 * time.Second
+	}
+	return o, nil
+}
+
+// budget splits the memory a project grants the process (I8). The parts bound different stores: Go
+// heap for requests and streams, DuckDB for conversion, DuckDB for queries.
+type budget struct {
+	bodies   int64 // request bodies in flight
+	pending  int64 // appended and not durable yet, per stream
+	tail     int64 // recent messages kept for readers, per shard
+	chunk    int64 // record data converted at once
+	delivery int64 // DuckDB for conversions
+	query    int64 // DuckDB for queries
+	heap     int64 // soft limit of the Go heap
+}
+
+func newBudget(l project.Limits, shards int) (budget, error) {
+	const least = 256 << 20
+	if l.MemoryBytes < least {
+		return budget{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "limits.memory is less than 256MiB", Hint: "raise it in tarn.yaml"}
+	}
+	total := l.MemoryBytes
+	b := budget{query: l.QueryMemoryBytes}
+	if b.query <= 0 || b.query > total/2 {
+		b.query = total / 4
+	}
+	b.delivery = max((total-b.query)/2, 64<<20)
+	b.heap = max(total-b.query-b.delivery, 96<<20)
+	b.bodies = max(b.heap/4, l.BodyBytes)
+	b.pending = max(b.heap/4, 2*l.BodyBytes)
+	b.tail = min(16<<20, max(b.heap/8/int64(max(shards, 1)), 1<<20))
+	b.chunk = min(64<<20, max(total/16, 8<<20))
+	return b, nil
+}
+
+// threads is how many threads a DuckDB instance gets: conversion and queries share the machine, and
+// the scheduler of the operating system settles who runs.
+func threads() int { return max(1, runtime.GOMAXPROCS(0)) }

@@ -1,0 +1,252 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/project"
+	"github.com/tarn-data/tarn/server"
+	"github.com/tarn-data/tarn/stream"
+)
+
+// pipe is a running pipeline. Its fields do not change while it is published.
+type pipe struct {
+	spec       project.Pipeline
+	stream     *stream.Stream
+	deliveries []*runningDelivery
+	stop       context.CancelFunc
+	done       sync.WaitGroup
+}
+
+// runningDelivery is a running delivery.
+type runningDelivery struct {
+	spec   project.Delivery
+	worker *delivery.Worker
+}
+
+func (p *pipe) stopDeliveries() {
+	if p.stop != nil {
+		p.stop()
+	}
+	p.done.Wait()
+}
+
+// pipes returns the running pipelines in order of name.
+func (e *Engine) pipes() []*pipe { return e.running.Load().pipes }
+
+// load reads and checks the project.
+func (e *Engine) load() (*project.Project, error) {
+	c, err := NewChecker()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	p, faults := project.LoadDir(e.opts.Project, c.Options())
+	return p, faults.Err()
+}
+
+// Reload makes what runs equal to the project as it is now. A faulty project changes nothing.
+func (e *Engine) Reload(ctx context.Context) (server.ReloadDoc, error) {
+	p, err := e.load()
+	if err != nil {
+		return server.ReloadDoc{}, err
+	}
+	return e.apply(ctx, p)
+}
+
+// apply starts, changes and stops pipelines so that what runs is p. Pipelines that p does not change
+// go on undisturbed; deliveries of the others commit what they have read first.
+func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDoc, error) {
+	e.reload.Lock()
+	defer e.reload.Unlock()
+	old := e.running.Load()
+	next := &running{project: p, byName: map[string]*pipe{}, streams: map[string]*pipe{}}
+	plan := project.Plan(old.project, p)
+
+	var starts []project.Pipeline
+	for _, spec := range p.Pipelines {
+		if was := old.byName[spec.Name]; was != nil && same(was.spec, spec) {
+			next.add(was)
+			continue
+		}
+		starts = append(starts, spec)
+	}
+	// Stop before start: a stream or table may have moved from one pipeline to another.
+	kept := map[string]*stream.Stream{}
+	for _, was := range old.pipes {
+		if next.byName[was.spec.Name] == was {
+			continue
+		}
+		was.stopDeliveries()
+		if now := p.Pipeline(was.spec.Name); now != nil && now.Stream == was.spec.Stream {
+			kept[was.spec.Name] = was.stream // producers need not notice
+		} else if err := was.stream.Close(); err != nil {
+			e.log.Warn("stream did not close well", "stream", was.stream.Name(), "error", err)
+		}
+	}
+	for _, spec := range starts {
+		pi, err := e.start(ctx, spec, kept[spec.Name])
+		if err != nil {
+			sort.Slice(next.pipes, func(i, j int) bool { return next.pipes[i].spec.Name < next.pipes[j].spec.Name })
+			e.running.Store(next)
+			return server.ReloadDoc{}, fmt.Errorf("pipeline %s: %w", spec.Name, err)
+		}
+		next.add(pi)
+	}
+	sort.Slice(next.pipes, func(i, j int) bool { return next.pipes[i].spec.Name < next.pipes[j].spec.Name })
+	e.running.Store(next)
+	return reloadDoc(plan), nil
+}
+
+func (r *running) add(p *pipe) {
+	r.pipes = append(r.pipes, p)
+	r.byName[p.spec.Name] = p
+	r.streams[p.stream.Name()] = p
+}
+
+// same reports whether two specifications run alike; what only describes does not count.
+func same(a, b project.Pipeline) bool {
+	a.File, b.File = "", ""
+	a.Owner, b.Owner = "", ""
+	a.Description, b.Description = "", ""
+	return reflect.DeepEqual(a, b)
+}
+
+// start opens the stream of a pipeline and runs its deliveries.
+func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Stream) (*pipe, error) {
+	p := &pipe{spec: spec, stream: s}
+	if s == nil {
+		m := e.metrics
+		name := spec.Stream.Name
+		records, bytes, took := m.StreamBatchRecords.WithLabelValues(name), m.StreamBatchBytes.WithLabelValues(name), m.StreamFsyncSeconds.WithLabelValues(name)
+		var err error
+		p.stream, err = stream.Open(ctx, e.streams, stream.Config{
+			Name: name, Shards: spec.Stream.Shards, Retention: spec.Stream.Retention,
+			MaxBytes: spec.Stream.MaxBytes / int64(max(spec.Stream.Shards, 1)), MaxPending: e.budget.pending, TailBytes: int(e.budget.tail), Logger: e.log,
+			OnCommit: func(c stream.Commit) {
+				records.Observe(float64(c.Records))
+				bytes.Observe(float64(c.Bytes))
+				took.Observe(c.Took.Seconds())
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, d := range spec.Deliveries {
+		w, err := delivery.New(e.deliveryConfig(spec, d, p.stream))
+		if err != nil {
+			return nil, err
+		}
+		p.deliveries = append(p.deliveries, &runningDelivery{spec: d, worker: w})
+	}
+	run, stop := context.WithCancel(e.ctx)
+	p.stop = stop
+	for _, d := range p.deliveries {
+		p.done.Go(func() { _ = d.worker.Run(run) })
+	}
+	return p, nil
+}
+
+func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *stream.Stream) delivery.Config {
+	var steps []string
+	for _, t := range spec.Transforms {
+		steps = append(steps, t.SQL)
+	}
+	m := e.metrics
+	flush, commits := m.FlushSeconds.WithLabelValues(d.Table), m.CommitSeconds.WithLabelValues(d.Table)
+	records, rows := m.DeliveryRecords.WithLabelValues(d.Table), m.DeliveryRows.WithLabelValues(d.Table)
+	return delivery.Config{
+		Pipeline: spec.Name, Table: d.Table, Stream: s, Store: e.store, Bucket: e.bucket, Duck: e.convert,
+		Dir:    filepath.Join(e.path("staging"), d.Table),
+		Opaque: spec.Records == project.RecordsOpaque, Declared: spec.Schema, Transform: steps, RowByRow: rowByRow(steps),
+		Partition: d.PartitionBy, Policy: delivery.SchemaPolicy(d.OnSchemaChange),
+		BufferBytes: d.BufferBytes, BufferInterval: d.BufferInterval, Compression: d.Compression,
+		ChunkBytes: min(e.budget.chunk, max(d.BufferBytes, 1<<20)), RecordBytes: int(e.limits.RecordBytes), Logger: e.log,
+		Metrics: delivery.Metrics{
+			Committed: func(n, r int64, took, commit time.Duration) {
+				records.Add(float64(n))
+				rows.Add(float64(r))
+				flush.Observe(took.Seconds())
+				commits.Observe(commit.Seconds())
+			},
+			Failed: func(stage string, n int) { m.FailedRecords.WithLabelValues(spec.Name, stage).Add(float64(n)) },
+		},
+	}
+}
+
+// watch follows edits of the project. A faulty edit is reported and what runs stays.
+func (e *Engine) watch() {
+	_ = project.Watch(e.ctx, e.opts.Project, project.WatchOptions{Skip: []string{e.opts.Data}}, func() {
+		doc, err := e.Reload(e.ctx)
+		if err != nil {
+			e.log.Error("the edited project is not applied; what ran before goes on", "error", err)
+			return
+		}
+		for _, c := range doc.Changes {
+			if c.Action != "leave" {
+				e.log.Info("project applied", "action", c.Action, "kind", c.Kind, "name", c.Name, "detail", c.Detail)
+			}
+		}
+	})
+}
+
+// stream finds a running stream.
+func (e *Engine) stream(name string) (*stream.Stream, bool) {
+	p := e.running.Load().streams[name]
+	if p == nil {
+		return nil, false
+	}
+	return p.stream, true
+}
+
+func (e *Engine) worker(table string) *delivery.Worker {
+	for _, p := range e.pipes() {
+		for _, d := range p.deliveries {
+			if d.spec.Table == table {
+				return d.worker
+			}
+		}
+	}
+	return nil
+}
+
+// Flush commits everything a pipeline has accepted until now; of all pipelines when name is empty.
+func (e *Engine) Flush(ctx context.Context, name string) error {
+	found := name == ""
+	for _, p := range e.pipes() {
+		if name != "" && p.spec.Name != name {
+			continue
+		}
+		found = true
+		for _, d := range p.deliveries {
+			if err := d.worker.Flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if !found {
+		return &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no pipeline %q", name)}
+	}
+	return nil
+}
+
+// Pause stops or resumes the deliveries of a pipeline until the engine ends. Records are still
+// accepted and stay in the stream.
+func (e *Engine) Pause(name string, on bool) error {
+	p := e.running.Load().byName[name]
+	if p == nil {
+		return &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no pipeline %q", name)}
+	}
+	for _, d := range p.deliveries {
+		d.worker.Pause(on)
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/ingest/httpdoor"
+	"github.com/tarn-data/tarn/query"
+	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/table"
+)
+
+// doors finds the streams that take records.
+type doors struct{ e *Engine }
+
+// Lookup implements httpdoor.Streams.
+func (d doors) Lookup(name string) (httpdoor.Target, bool) {
+	p := d.e.running.Load().streams[name]
+	if p == nil || !p.spec.Source.HTTP {
+		return httpdoor.Target{}, false
+	}
+	l := d.e.limits
+	return httpdoor.Target{Stream: p.stream, Shards: p.spec.Stream.Shards, KeyPath: p.spec.Stream.PartitionKey,
+		Limits: record.Limits{RecordBytes: int(l.RecordBytes), BodyBytes: int(l.BodyBytes)}}, true
+}
+
+// source gives the SQL service the tables: committed files and the hot tail at one instant.
+type source struct{ e *Engine }
+
+// Tables implements query.Source.
+func (s source) Tables(ctx context.Context) ([]query.TableInfo, error) {
+	names, err := s.e.store.Names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]query.TableInfo, 0, len(names))
+	for _, n := range names {
+		st, err := s.e.store.State(ctx, n)
+		if tarn.CodeOf(err) == tarn.CodeNotFound {
+			continue // dropped in between
+		}
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, query.TableInfo{Name: n, Schema: st.Schema})
+	}
+	return infos, nil
+}
+
+// Acquire implements query.Source.
+func (s source) Acquire(ctx context.Context, name string, at *query.AsOf) (*query.View, error) {
+	var v delivery.View
+	var err error
+	if w := s.e.worker(name); w != nil && at == nil {
+		v, err = w.View(ctx)
+	} else {
+		var as *table.AsOf
+		if at != nil {
+			as = &table.AsOf{Time: at.Time, Snapshot: at.Snapshot}
+		}
+		v.State, v.Release, err = s.e.store.Acquire(ctx, name, as)
+	}
+	if err != nil {
+		return nil, err
+	}
+	files, err := s.e.files(ctx, v.State)
+	if err != nil {
+		v.Release()
+		return nil, err
+	}
+	view := &query.View{Schema: v.State.Schema, Files: files, Release: v.Release}
+	if len(v.Tail) > 0 {
+		view.Files = append(files[:len(files):len(files)], queryFiles(v.Tail, true)...)
+	}
+	return view, nil
+}
+
+// files returns the files of a state as queries want them, and remembers the last answer for each
+// table: the same state is asked for again and again.
+func (e *Engine) files(ctx context.Context, st *table.State) ([]query.File, error) {
+	e.views.mu.Lock()
+	c, ok := e.views.last[st.Name]
+	e.views.mu.Unlock()
+	if ok && c.uuid == st.UUID && c.version == st.Version && c.snapshot == st.SnapshotID {
+		return c.files, nil
+	}
+	files, err := e.store.Files(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	c = cachedFiles{uuid: st.UUID, version: st.Version, snapshot: st.SnapshotID, files: queryFiles(files, false)}
+	e.views.mu.Lock()
+	if e.views.last == nil {
+		e.views.last = map[string]cachedFiles{}
+	}
+	e.views.last[st.Name] = c
+	e.views.mu.Unlock()
+	return c.files, nil
+}
+
+// views is the cache of Engine.files.
+type views struct {
+	mu   sync.Mutex
+	last map[string]cachedFiles
+}
+
+type cachedFiles struct {
+	uuid              string
+	version, snapshot int64
+	files             []query.File
+}
+
+func queryFiles(files []table.DataFile, tail bool) []query.File {
+	out := make([]query.File, len(files))
+	for i, f := range files {
+		stats := make(map[int]query.Bounds, len(f.Columns))
+		for id, c := range f.Columns {
+			stats[id] = query.Bounds{Values: c.Values, Nulls: c.Nulls, NaNs: c.NaNs, Lower: c.Lower, Upper: c.Upper}
+		}
+		out[i] = query.File{URL: f.Path, Rows: f.Rows, Bytes: f.Bytes, Stats: stats, Tail: tail}
+	}
+	return out
+}
+
+// state returns a table's state, nil when there is no such table yet.
+func (e *Engine) state(ctx context.Context, name string) (*table.State, error) {
+	st, err := e.store.State(ctx, name)
+	if tarn.CodeOf(err) == tarn.CodeNotFound {
+		return nil, nil
+	}
+	return st, err
+}

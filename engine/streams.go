@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/tarn-data/tarn/project"
+	"github.com/tarn-data/tarn/query"
+	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/stream/jetstream"
+)
+
+// openStreams starts the embedded server, or connects to the cluster the project names.
+func (e *Engine) openStreams(ctx context.Context, p *project.Project) (stream.Engine, error) {
+	if p.Engines.Stream.IsEmbedded() {
+		return jetstream.Start(ctx, jetstream.ServerOptions{Dir: e.path("streams"), Logger: e.log})
+	}
+	url, err := p.Engines.Stream.Reveal(os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	return jetstream.Connect(ctx, jetstream.ClusterOptions{URL: url, Logger: e.log})
+}
+
+// measureEvery is how often gauges are brought up to date.
+const measureEvery = 5 * time.Second
+
+// measure keeps the gauges that nobody else moves.
+func (e *Engine) measure() {
+	tick := time.NewTicker(measureEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := e.measureOnce(e.ctx); err != nil && e.ctx.Err() == nil {
+			e.log.Warn("metrics are not up to date", "error", err)
+		}
+	}
+}
+
+func (e *Engine) measureOnce(ctx context.Context) error {
+	streams, err := e.Streams(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range streams {
+		for _, sh := range s.Shards {
+			e.metrics.StreamBytes.WithLabelValues(s.Name, strconv.Itoa(sh.Shard)).Set(float64(sh.Bytes))
+		}
+	}
+	pipelines, err := e.Pipelines(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range pipelines {
+		for _, d := range p.Deliveries {
+			e.metrics.DeliveryLagRecords.WithLabelValues(d.Table, p.Stream).Set(float64(d.LagRecords))
+			e.metrics.DeliveryLagSeconds.WithLabelValues(d.Table, p.Stream).Set(d.LagSeconds)
+			e.metrics.TailRows.WithLabelValues(d.Table).Set(float64(d.TailRows))
+		}
+	}
+	for name, memory := range map[string]func(context.Context) (int64, error){"convert": e.convert.Memory, "query": e.queries.Memory} {
+		n, err := memory(ctx)
+		if err != nil {
+			return err
+		}
+		e.metrics.DuckDBBytes.WithLabelValues(name).Set(float64(n))
+	}
+	return nil
+}
+
+// onQuery counts a finished query.
+func (e *Engine) onQuery(q query.LogEntry) {
+	outcome := "ok"
+	if q.Code != "" {
+		outcome = string(q.Code)
+	}
+	e.metrics.QuerySeconds.WithLabelValues(outcome).Observe(q.Elapsed.Seconds())
+	e.metrics.QueryRows.Add(float64(q.Rows))
+}

@@ -1,0 +1,177 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tarn-data/tarn/server"
+	"github.com/tarn-data/tarn/table"
+)
+
+// Verify proves from the stores that nothing accepted has disappeared (I3): for every shard and
+// table, accepted = in table + dropped + failed + pending + expired; the rows that commits counted
+// are the rows the table's metadata counts; and every file the metadata names is there.
+func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) {
+	v := server.VerifyDoc{OK: true, At: time.Now().UTC()}
+	problem := func(subject, format string, args ...any) {
+		v.OK = false
+		v.Problems = append(v.Problems, server.VerifyProblem{Subject: subject, Detail: fmt.Sprintf(format, args...)})
+	}
+	for _, p := range e.pipes() {
+		for _, d := range p.deliveries {
+			name := d.spec.Table
+			// One state and its progress, unmoved by commits in between.
+			st, rows, err := e.stateAndProgress(ctx, name)
+			if err != nil {
+				return v, err
+			}
+			var rowsOut uint64
+			for shard := range p.stream.Shards() {
+				a, err := e.account(ctx, p, name, shard, rows, problem)
+				if err != nil {
+					return v, err
+				}
+				v.Accounts = append(v.Accounts, a)
+				add(&v.Totals, a)
+			}
+			for _, r := range rows {
+				rowsOut += r.RowsOut
+			}
+			if st == nil {
+				continue
+			}
+			if uint64(st.Rows) != rowsOut {
+				problem(name, "commits delivered %d rows, the table's snapshot counts %d", rowsOut, st.Rows)
+			}
+			if err := e.verifyFiles(ctx, st, problem); err != nil {
+				return v, err
+			}
+		}
+	}
+	return v, nil
+}
+
+// stateAndProgress reads both until no commit came between. The state is nil without a table.
+func (e *Engine) stateAndProgress(ctx context.Context, name string) (*table.State, []table.ProgressRow, error) {
+	for range 20 {
+		before, err := e.state(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		rows, err := e.store.Progress(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		after, err := e.state(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if before == after || before != nil && after != nil && before.Version == after.Version {
+			return after, rows, nil
+		}
+	}
+	return nil, nil, fmt.Errorf("table %s changes too fast to be verified", name)
+}
+
+// account balances one shard against one table.
+func (e *Engine) account(ctx context.Context, p *pipe, name string, shard int, rows []table.ProgressRow, problem func(string, string, ...any)) (server.VerifyAccount, error) {
+	a := server.VerifyAccount{Stream: p.stream.Name(), Shard: shard, Table: name, OK: true}
+	st, err := p.stream.State(ctx, shard)
+	if err != nil {
+		return a, err
+	}
+	a.Accepted = st.Next
+	var r table.ProgressRow
+	for _, row := range rows {
+		if row.Stream == a.Stream && row.Shard == shard {
+			r = row
+		}
+	}
+	subject := fmt.Sprintf("%s shard %d → %s", a.Stream, shard, name)
+	bad := func(format string, args ...any) {
+		a.OK = false
+		problem(subject, format, args...)
+	}
+	a.Failed, a.Dropped, a.Expired = r.Failed, r.Dropped, r.Expired
+	if r.Failed+r.Dropped > r.RecordsIn {
+		bad("%d failed and %d dropped records of %d read", r.Failed, r.Dropped, r.RecordsIn)
+	} else {
+		a.InTable = r.RecordsIn - r.Failed - r.Dropped
+	}
+	if r.Next > st.Next {
+		bad("the table holds records up to offset %d, the stream ends at %d", r.Next, st.Next)
+		return a, nil
+	}
+	if r.RecordsIn+r.Expired != r.Next {
+		bad("%d records read and %d expired do not make offset %d", r.RecordsIn, r.Expired, r.Next)
+	}
+	a.Pending = st.Next - r.Next
+	if st.First > r.Next { // retention went past the delivery
+		gone := min(st.First, st.Next) - r.Next
+		a.Expired += gone
+		a.Pending -= gone
+	}
+	stored, err := e.store.CountFailed(ctx, table.FailedFilter{Table: name, Stream: a.Stream})
+	if err != nil {
+		return a, err
+	}
+	var counted uint64
+	for _, row := range rows {
+		if row.Stream == a.Stream {
+			counted += row.Failed
+		}
+	}
+	if uint64(stored) != counted {
+		bad("%d failed records were counted, %d are kept", counted, stored)
+	}
+	if sum := a.InTable + a.Dropped + a.Failed + a.Pending + a.Expired; sum != a.Accepted {
+		bad("%d accounted for, %d accepted", sum, a.Accepted)
+	}
+	return a, nil
+}
+
+// verifyFiles checks that the files of a snapshot are there, with the sizes and rows it counts.
+func (e *Engine) verifyFiles(ctx context.Context, st *table.State, problem func(string, string, ...any)) error {
+	st, release, err := e.store.Acquire(ctx, st.Name, &table.AsOf{Snapshot: st.SnapshotID})
+	if err != nil {
+		if st != nil && st.SnapshotID == 0 {
+			return nil
+		}
+		return err
+	}
+	defer release()
+	files, err := e.store.Files(ctx, st)
+	if err != nil {
+		return err
+	}
+	var rows int64
+	for _, f := range files {
+		rows += f.Rows
+		key, ok := e.bucket.Key(f.Path)
+		if !ok {
+			problem(st.Name, "%s lies outside the lake", f.Path)
+			continue
+		}
+		info, err := e.bucket.Stat(ctx, key)
+		switch {
+		case err != nil:
+			problem(st.Name, "the file %s is missing", key)
+		case info.Size != f.Bytes:
+			problem(st.Name, "the file %s has %d bytes, the table counts %d", key, info.Size, f.Bytes)
+		}
+	}
+	if rows != st.Rows {
+		problem(st.Name, "the files hold %d rows, the snapshot counts %d", rows, st.Rows)
+	}
+	return nil
+}
+
+func add(t *server.VerifyTotals, a server.VerifyAccount) {
+	t.Accepted += a.Accepted
+	t.InTable += a.InTable
+	t.Dropped += a.Dropped
+	t.Failed += a.Failed
+	t.Pending += a.Pending
+	t.Expired += a.Expired
+}
