@@ -138,11 +138,6 @@ func (d *decider) noRoom(n *node, key string, top bool) string {
 	if top && foldEqual(key, d.s.restName) {
 		return "the name is taken by the column for members without one"
 	}
-	for _, c := range n.children {
-		if c.kind != tarn.Invalid && c.key != key && foldEqual(c.key, key) {
-			return fmt.Sprintf("it differs from %s only in case, and SQL does not tell them apart", Path{c.key})
-		}
-	}
 	limit := d.o.MaxMembers
 	if top {
 		limit = d.o.MaxColumns
@@ -152,6 +147,11 @@ func (d *decider) noRoom(n *node, key string, top bool) string {
 	}
 	if d.s.root.leaves() >= d.o.MaxLeaves {
 		return fmt.Sprintf("the table has %d columns already, the limit", d.o.MaxLeaves)
+	}
+	for _, c := range n.children {
+		if c.kind != tarn.Invalid && c.key != key && foldEqual(c.key, key) {
+			return fmt.Sprintf("it differs from %s only in case, and SQL does not tell them apart", Path{c.key})
+		}
 	}
 	return ""
 }
@@ -292,7 +292,7 @@ func (d *decider) unstable(n *node, depth int) string {
 	case n.crowded:
 		return fmt.Sprintf("%s with more than %d distinct keys", amount(objects, "object"), d.o.MaxMembers)
 	case valued == 0:
-		return amount(objects, "object")+" without a value"
+		return amount(objects, "object") + " without a value"
 	case depth >= d.o.MaxDepth:
 		return fmt.Sprintf("objects at level %d, the deepest that is taken apart", depth)
 	case objects < fewObjects && (keys > smallMembers || n.levels() > 2):

@@ -84,8 +84,8 @@ type Widening struct {
 	From, To tarn.Type
 }
 
-// Effect is what one record means for the schema. When Misfit is set nothing else is, and the state
-// is as it was before.
+// Effect is what one record means for the schema. A misfit changes nothing: with Misfit set, Added
+// holds at most what Observe had to decide before it could judge the record.
 type Effect struct {
 	Added   []Addition // columns and fields the table needs before the record is read
 	Widened []Widening
@@ -119,17 +119,25 @@ type Misfit struct {
 	Why  string // what would go wrong, when Want and Got do not say it
 }
 
+// newField is what Want says of a member that the policy does not let in.
+const newField = "no new field"
+
 // Err returns the misfit as an error with CodeSchema.
 func (m *Misfit) Err() *tarn.Error {
-	d := fmt.Sprintf("%s takes %s, the record has %s", m.Path, m.Want, m.Got)
-	if m.Text != "" {
-		d += " " + m.Text
+	got := m.Got
+	if m.Text != "" && m.Text != m.Got {
+		got += " " + m.Text
 	}
+	if m.Want == newField {
+		return &tarn.Error{Code: tarn.CodeSchema, Detail: fmt.Sprintf("%s is a new field, with %s, and on_schema_change is fail", m.Path, got),
+			Hint: "set on_schema_change to evolve or ignore, then replay the record"}
+	}
+	d := fmt.Sprintf("%s takes %s, the record has %s", m.Path, m.Want, got)
 	if m.Why != "" {
 		d += ": " + m.Why
 	}
 	return &tarn.Error{Code: tarn.CodeSchema, Detail: d,
-		Hint: "mend the producer, declare the column with a type that takes both, or set on_schema_change; then replay the record"}
+		Hint: "mend the producer or declare the column with a type that takes both, then replay the record"}
 }
 
 const clipBytes = 80

@@ -23,7 +23,8 @@ func (s *schema) columns() []tarn.Field {
 }
 
 // Input is how DuckDB reads the records: SELECT Select FROM read_json(…, columns = Read) gives
-// rows of State.Schema.
+// rows of State.Schema. Pass records = true: left to itself, read_json guesses from the data whether
+// a line is a record, and with one column guesses wrong.
 type Input struct {
 	// Read names the columns for read_json. Some have another type than in the table: read strictly,
 	// read_json drops the offset of a timestamp, cuts "2026-11-20T03:00:00Z" to a DATE and drops the

@@ -136,7 +136,7 @@ func (m *matcher) misfit(c *node, v *value, why string) {
 	if m.eff.Misfit != nil {
 		return
 	}
-	want := "no new field"
+	want := newField
 	if c != nil {
 		want = clip(c.typ().SQL())
 	}
