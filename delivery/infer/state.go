@@ -46,7 +46,6 @@ type schema struct {
 	restUsed bool
 	closed   string // why no further column is added, or ""
 	notes    []remark
-	unnoted  uint64 // remarks beyond maxRemarks
 }
 
 // remark is a member without a column.
