@@ -221,6 +221,9 @@ func (d *Document) entries(m *ast.MappingNode, display string, fn func(key strin
 }
 
 func (d *Document) unknownKey(m *ast.MappingNode, key string, at place, display string, fields []Field) {
+	if d.stopped {
+		return
+	}
 	var known []string
 	for _, f := range fields {
 		known = append(known, f.Name)

@@ -1,6 +1,9 @@
 package strictyaml
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // Nearest returns the word of known that was most likely meant, or "": the same word in another
 // spelling (partitionBy, partition-by), the one it begins (partition), or the closest by edit
@@ -32,7 +35,12 @@ func Nearest(word string, known []string) string {
 
 // fold takes away what spellings of one key differ in.
 func fold(s string) string {
-	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(s))
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' || r == ' ' {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, s)
 }
 
 // distance is the Damerau-Levenshtein distance (optimal string alignment) over bytes.

@@ -94,6 +94,8 @@ func checkText(src []byte) *Fault {
 		switch {
 		case r == utf8.RuneError && n <= 1:
 			return &Fault{Line: line, Col: col, Code: CodeEncoding, Detail: fmt.Sprintf("byte 0x%02X is not UTF-8", src[i]), Hint: "save the file as UTF-8"}
+		case r == '\r' && !bytes.HasPrefix(src[i:], []byte("\r\n")):
+			return &Fault{Line: line, Col: col, Code: CodeEncoding, Detail: "a carriage return stands here without a line feed", Hint: "save the file with LF or CRLF line ends"}
 		case r < ' ' && r != '\t' && r != '\n' && r != '\r', r == 0x7f:
 			return &Fault{Line: line, Col: col, Code: CodeEncoding, Detail: fmt.Sprintf("the control character U+%04X stands here", r), Hint: "save the file as UTF-8 text"}
 		}
