@@ -93,7 +93,7 @@ func (p *inspector) value() *Node {
 	}
 	end, shape := number(p.b, p.i)
 	n := &Node{Class: Int, Shape: shape, Text: string(p.b[p.i:end])}
-	if shape == shapeDouble {
+	if shape == shapeDouble || shape == shapeBig {
 		n.Class = Double
 	}
 	p.i = end

@@ -307,10 +307,13 @@ func number(b []byte, i int) (int, uint64) {
 		return first + 1, 0
 	}
 	if i == len(b) || b[i] != '.' && b[i]|0x20 != 'e' {
-		if i-first < 19 || i-first == 19 && fitsInt64(b[first:i], neg) {
+		switch {
+		case i-first < 16:
 			return i, shapeInt
+		case i-first < 19 || i-first == 19 && fitsInt64(b[first:i], neg):
+			return i, shapeWide
 		}
-		return i, shapeDouble
+		return i, shapeBig
 	}
 	if b[i] == '.' {
 		frac := i + 1
@@ -326,6 +329,9 @@ func number(b []byte, i int) (int, uint64) {
 		exp := i
 		if i = digits(b, i); i == exp {
 			return i, 0
+		}
+		if i-exp > 2 {
+			return i, shapeBig
 		}
 	}
 	return i, shapeDouble

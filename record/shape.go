@@ -8,14 +8,16 @@ import (
 
 // A shape is a 64-bit hash of the structure of a JSON value: of objects the keys in order and the
 // shapes of their members, of arrays the shapes of the elements with equal neighbours taken once
-// (so that length does not matter), of scalars the class: null, boolean, integer that fits 64 bits
-// signed, any other number, string. Records of one shape convert alike. Shapes are stored in
-// streams: the constants and functions here belong to version 1 of the batch encoding.
+// (so that length does not matter), of scalars the class: null, boolean, integer of at most 15
+// digits, longer integer that fits 64 bits signed, number that may need more, any other number,
+// string. Records of one shape convert alike. Shapes are stored in streams: the constants and functions here belong to version 1 of the batch encoding.
 const (
 	shapeNull   uint64 = 0x9e6c63d0876a9a47
 	shapeBool   uint64 = 0xc2b2ae3d27d4eb4f
 	shapeInt    uint64 = 0x165667b19e3779f9
 	shapeDouble uint64 = 0x27d4eb2f165667c5
+	shapeWide   uint64 = 0x9e3779b97f4a7c15 // 64-bit integers that a double may round
+	shapeBig    uint64 = 0xd6e8feb86659fd93 // numbers that may be out of the range of a type
 	shapeString uint64 = 0x85ebca77c2b2ae63
 	shapeArray  uint64 = 0xa0761d6478bd642f
 	shapeObject uint64 = 0xe7037ed1a0b428db
