@@ -60,9 +60,9 @@ func Empty(schema tarn.Schema) string {
 
 // ReadNDJSON returns SQL text, usable after FROM, that reads newline-delimited JSON objects strictly
 // as columns say: a member that is not named is left out, one that is missing is NULL, one that
-// does not fit fails the statement (see AsJSONFault). Of a repeated key the last value counts.
-// DuckDB rounds a number with a fraction into an integer column: callers keep such records away by
-// their shape.
+// does not fit fails the statement (see AsJSONFault), and so does one with a repeated key. DuckDB
+// rounds a number with a fraction into an integer column, and cuts the offset of a TIMESTAMP: callers
+// keep such records away by their shape, or read another type and convert (package infer does both).
 //
 // A longer record than recordBytes fails the statement. DuckDB reads files in pieces of twice that
 // size, one thread a piece: a small bound lets several threads share one file.
@@ -78,7 +78,7 @@ func ReadNDJSON(files []string, columns tarn.Schema, recordBytes int) string {
 	for i, f := range columns.Fields {
 		cols[i] = tarn.QuoteIdent(f.Name) + ": " + tarn.QuoteLiteral(f.Type.SQL())
 	}
-	return "read_json([" + strings.Join(names, ", ") + "], format='newline_delimited', columns={" + strings.Join(cols, ", ") +
+	return "read_json([" + strings.Join(names, ", ") + "], format='newline_delimited', records=true, columns={" + strings.Join(cols, ", ") +
 		"}, maximum_object_size=" + strconv.Itoa(recordBytes) + ")"
 }
 
