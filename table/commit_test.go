@@ -3,6 +3,7 @@ package table_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -267,6 +268,37 @@ func TestMetadataFilesAreRetired(t *testing.T) {
 	}
 	if n != 4 {
 		t.Errorf("%d metadata files, want the current one and 3 before it", n)
+	}
+}
+
+// What Files hands out is the same from memory and from the lake, long and empty bounds included.
+func TestStatisticsAreStoredAsHandedOut(t *testing.T) {
+	r := newRig(t)
+	st := r.define(table.Definition{Name: name, Schema: schema("s", "VARCHAR", "b", "BLOB", "l", "BIGINT[]", "x", "DOUBLE", "e", "VARCHAR")})
+	f := r.file(st, 3)
+	f.SplitOffsets = []int64{4, 100}
+	f.Columns = map[int]table.ColumnStats{
+		1:  {Values: 3, Lower: strings.Repeat("é", 20), Upper: strings.Repeat("é", 21)},
+		2:  {Values: -1, Nulls: -1, NaNs: -1, Bytes: 3, Lower: []byte{}, Upper: []byte(strings.Repeat("z", 17))},
+		4:  {Values: 3, Lower: int64(1), Upper: int64(2)}, // an element: no bounds
+		5:  {Values: 3, NaNs: 2, Lower: math.Inf(-1), Upper: math.NaN()},
+		6:  {Values: 3, Lower: "", Upper: ""},
+		99: {Values: 3}, // no such column
+	}
+	st, err := r.Commit(t.Context(), name, table.Commit{Add: []table.DataFile{f}, SchemaID: 1})
+	must(t, err)
+	memory := r.files(st)
+	r.reopen()
+	st, err = r.State(t.Context(), name)
+	must(t, err)
+	stored := r.files(st)
+	if !reflect.DeepEqual(memory, stored) {
+		t.Errorf("memory %+v\nstored %+v", memory, stored)
+	}
+	cols := stored[0].Columns
+	if cols[1].Lower != strings.Repeat("é", 16) || cols[1].Upper != strings.Repeat("é", 15)+"ê" || cols[2].Upper != nil || cols[4].Lower != nil ||
+		cols[5].Lower != math.Inf(-1) || cols[5].Upper != nil || cols[6].Lower != "" || cols[6].Upper != "" || len(cols) != 5 || len(stored[0].SplitOffsets) != 2 {
+		t.Errorf("columns %+v", cols)
 	}
 }
 

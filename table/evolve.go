@@ -185,17 +185,17 @@ func (e *evolution) add(table string, a AddColumn) error {
 		}
 		siblings = &f.Type.Fields
 	}
+	return e.addTo(table, siblings, a.Field)
+}
+
+// addTo adds a field to its siblings, or merges it into the one of that name.
+func (e *evolution) addTo(table string, siblings *[]tarn.Field, want tarn.Field) error {
 	for i := range *siblings {
-		f := &(*siblings)[i]
-		if fold(f.Name) != fold(a.Field.Name) {
-			continue
+		if f := &(*siblings)[i]; fold(f.Name) == fold(want.Name) {
+			return e.merge(table, f, want.Type)
 		}
-		if holds(f.Type, a.Field.Type) {
-			return nil
-		}
-		return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("table %s has the column %s with type %s, not %s", table, f.Name, f.Type, a.Field.Type)}
 	}
-	added := cloneFields([]tarn.Field{a.Field})
+	added := cloneFields([]tarn.Field{want})
 	visit(added, false, func(f *tarn.Field, _ bool) {
 		if f.Name != "key" { // rows written before have no value
 			f.Required = false
@@ -205,6 +205,25 @@ func (e *evolution) add(table string, a AddColumn) error {
 	*siblings = append(*siblings, added[0])
 	e.changed = true
 	return nil
+}
+
+// merge adds to the structs within f what want has more.
+func (e *evolution) merge(table string, f *tarn.Field, want tarn.Type) error {
+	switch {
+	case holds(f.Type, want):
+		return nil
+	case f.Type.Kind == tarn.Struct && want.Kind == tarn.Struct:
+		for _, w := range want.Fields {
+			if err := e.addTo(table, &f.Type.Fields, w); err != nil {
+				return err
+			}
+		}
+		return nil
+	case f.Type.Kind == tarn.List && want.Kind == tarn.List,
+		f.Type.Kind == tarn.Map && want.Kind == tarn.Map && f.Type.Key.Type.Equal(want.Key.Type):
+		return e.merge(table, f.Type.Elem, want.Elem.Type)
+	}
+	return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("table %s has the column %s with type %s, not %s", table, f.Name, f.Type, want)}
 }
 
 func (e *evolution) widen(table string, w Widen) error {

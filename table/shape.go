@@ -117,7 +117,7 @@ func (sh *shape) decode(df iceberg.DataFile) DataFile {
 	}
 	for id := range f.Columns {
 		c := ColumnStats{Values: get(values, id), Nulls: get(nulls, id), NaNs: get(nans, id), Bytes: get(sizes, id)}
-		c.Lower, c.Upper = sh.bounds(id, lower[id], upper[id])
+		c.Lower, c.Upper = sh.bound(id, lower), sh.bound(id, upper)
 		f.Columns[id] = c
 	}
 	return f
@@ -130,15 +130,16 @@ func get(m map[int]int64, id int) int64 {
 	return -1
 }
 
-func (sh *shape) bounds(id int, lower, upper []byte) (lo, up any) {
-	t := sh.types[id]
-	if lower != nil {
-		lo = decodeBound(t, lower)
+// bound decodes the bound of a column, nil when there is none.
+func (sh *shape) bound(id int, bounds map[int][]byte) any {
+	b, ok := bounds[id]
+	if !ok {
+		return nil
 	}
-	if upper != nil {
-		up = decodeBound(t, upper)
+	if b == nil {
+		b = []byte{}
 	}
-	return lo, up
+	return decodeBound(sh.types[id], b)
 }
 
 // normal returns the description as it will be read back from a manifest: bounds cut and typed,
@@ -155,9 +156,12 @@ func (sh *shape) normal(f DataFile) DataFile {
 			n.NaNs = max(c.NaNs, -1)
 		}
 		if !sh.repeated[id] {
-			lower, _ := lowerBytes(t, c.Lower)
-			upper, _ := upperBytes(t, c.Upper)
-			n.Lower, n.Upper = sh.bounds(id, lower, upper)
+			if b, ok := lowerBytes(t, c.Lower); ok {
+				n.Lower = decodeBound(t, b)
+			}
+			if b, ok := upperBytes(t, c.Upper); ok {
+				n.Upper = decodeBound(t, b)
+			}
 		}
 		cols[id] = n
 	}

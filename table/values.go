@@ -194,6 +194,9 @@ func encode(t tarn.Type, v any) ([]byte, bool) {
 		return nil, false
 	}
 	b, err := l.MarshalBinary()
+	if b == nil {
+		b = []byte{} // the empty string is a bound, nil is none
+	}
 	return b, err == nil
 }
 
@@ -201,7 +204,7 @@ func cutRunes(s string) string {
 	n := 0
 	for i := range s {
 		if n == boundRunes {
-			return s[:i]
+			return strings.Clone(s[:i]) // not to keep the long one in memory
 		}
 		n++
 	}
