@@ -164,14 +164,13 @@ func (sh *shard) follow(ctx context.Context, seq uint64, groups []*group) error 
 		return nil
 	}
 	// The last few are read where they were written; a scan may be behind.
-	const near = 64
+	const near = 16
 	if from := known + 1; seq-known > near {
 		if err := sh.learnFrom(ctx, from); err != nil {
 			return err
 		}
 		known = seq - near
 	}
-	var next uint64
 	for at := known + 1; at <= seq; at++ {
 		msg, err := sh.log.Get(ctx, at)
 		if errors.Is(err, ErrNotFound) && at < seq {
@@ -182,14 +181,14 @@ func (sh *shard) follow(ctx context.Context, seq uint64, groups []*group) error 
 		}
 		sh.learn(msg)
 		b, err := record.DecodeBatch(msg.Data)
-		if err == nil {
-			next = b.Base + uint64(b.Count())
-		} else if at == seq {
-			_, previous := sh.tail.end()
-			next = max(next, previous) + damagedGap
+		switch {
+		case err == nil:
+			sh.tail.move(at, b.Base+uint64(b.Count()))
+		case at == seq:
+			_, next := sh.tail.end()
+			sh.tail.move(at, next+damagedGap)
 		}
 	}
-	sh.tail.move(seq, next)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for _, g := range append(groups, sh.queue...) {
