@@ -32,6 +32,8 @@ func FuzzLoadPipeline(f *testing.F) {
 		}
 	}
 	f.Add([]byte(full))
+	f.Add([]byte("0\r"))
+	f.Add([]byte("pipeline: *a *\n*\n- x\n\n ]\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		fsys := files("pipelines/p.yaml", string(src), "sql/telemetry.sql", "SELECT * FROM records")
 		p, faults := project.Load(fsys, project.Options{CheckSQL: checkSQL, Describe: describe})

@@ -46,7 +46,7 @@ func (d *Document) Fault(path string, code tarn.Code, detail, hint string) Fault
 		cut := strings.LastIndexAny(p, ".[")
 		p = p[:max(cut, 0)]
 	}
-	return Fault{Line: at.line, Col: at.col, Path: strings.TrimPrefix(at.display+rest, "."), Code: code, Detail: detail, Hint: hint}
+	return Fault{Line: min(at.line, len(d.lines)), Col: at.col, Path: strings.TrimPrefix(at.display+rest, "."), Code: code, Detail: detail, Hint: hint}
 }
 
 // TextPlace returns the line and column of character (line, col) of the text at path, all counted
@@ -77,7 +77,7 @@ func (d *Document) fault(at place, path string, code tarn.Code, detail, hint str
 		d.stopped = true
 		detail, hint = "there are more faults than are shown", "mend these first"
 	}
-	d.faults = append(d.faults, Fault{Line: at.line, Col: at.col, Path: path, Code: code, Detail: detail, Hint: hint})
+	d.faults = append(d.faults, Fault{Line: min(at.line, len(d.lines)), Col: at.col, Path: path, Code: code, Detail: detail, Hint: hint})
 }
 
 // resolve follows anchors and aliases to the value itself. It returns nil after reporting a fault.

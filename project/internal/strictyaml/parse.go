@@ -62,6 +62,7 @@ func Parse(src []byte) (*Document, []Fault) {
 	d := &Document{lines: strings.Split(string(src), "\n"), anchors: map[string][]anchor{}, places: map[string]place{}}
 	file, f := parse(string(src))
 	if f != nil {
+		f.Line = min(f.Line, len(d.lines)) // the parser counts some line ends twice
 		return nil, []Fault{*f}
 	}
 	for _, doc := range file.Docs {
@@ -70,7 +71,7 @@ func Parse(src []byte) (*Document, []Fault) {
 		}
 		if d.root != nil {
 			at := position(doc.Body)
-			return nil, []Fault{{Line: at.line, Col: at.col, Code: CodeSyntax, Detail: "a second document begins here",
+			return nil, []Fault{{Line: min(at.line, len(d.lines)), Col: at.col, Code: CodeSyntax, Detail: "a second document begins here",
 				Hint: "keep one document in a file, without ---"}}
 		}
 		d.root = doc.Body
@@ -158,12 +159,12 @@ func syntaxFault(err error) *Fault {
 	if !errors.As(err, &se) {
 		return f
 	}
-	f.Detail = se.Message
+	f.Detail = clip(se.Message)
 	if se.Token != nil && se.Token.Position != nil {
 		f.Line, f.Col = max(1, se.Token.Position.Line), max(1, se.Token.Position.Column)
 	}
 	switch {
-	case strings.Contains(f.Detail, `'\t'`) || strings.Contains(f.Detail, "'\t'"):
+	case strings.Contains(se.Message, "'\t'"):
 		f.Detail, f.Hint = "a tab stands where YAML wants spaces", "indent with spaces"
 	case strings.HasPrefix(f.Detail, "mapping value is not allowed"):
 		f.Detail, f.Hint = "a key cannot stand here", "check the indentation, or quote the text if it holds a colon"

@@ -258,12 +258,23 @@ func parseInt(s string) (int64, error) {
 	return 0, &tarn.Error{Code: tarn.CodeInvalid, Detail: quote(s) + " is not a whole number", Hint: "write plain decimal digits"}
 }
 
-// clip shortens text for a message.
+// clip shortens text for a message and keeps it on one line.
 func clip(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '·'
+		}
+		return r
+	}, s)
 	if r := []rune(s); len(r) > 60 {
 		return string(r[:60]) + "…"
 	}
 	return s
 }
 
-func quote(s string) string { return strconv.Quote(clip(s)) }
+func quote(s string) string {
+	if r := []rune(s); len(r) > 60 {
+		s = string(r[:60]) + "…"
+	}
+	return strconv.Quote(s)
+}
