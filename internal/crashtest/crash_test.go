@@ -138,7 +138,7 @@ func compare(t *testing.T, p *child.Process, c *child.Client, producers []*produ
 		}
 		counts, _, err := c.Settled(within(t, 60*time.Second), pipeline, held, 20*time.Millisecond)
 		if err != nil {
-			t.Fatalf("%v\n%s", err, p.Log())
+			t.Errorf("%v\n%s", err, p.Log()) // and go on: the ids say more
 		}
 		t.Logf("%s: %d sent, %d acknowledged, now %+v", pipeline, sent, held, counts)
 		if counts.Failed != 0 {

@@ -61,7 +61,7 @@ func (p *producer) run(ctx context.Context, t *testing.T, s *site, stage *atomic
 		default:
 		}
 		from := len(p.fates)
-		count := []int{1, 1, 7, 100, 500, 1500}[p.rng.IntN(6)]
+		count := []int{1, 1, 5, 20, 100, 400}[p.rng.IntN(6)]
 		body = body[:0]
 		for n := from; n < from+count; n++ {
 			body = appendRecord(body, p.pipeline, p.name, n, stage.Load(), p.rng)
@@ -71,8 +71,9 @@ func (p *producer) run(ctx context.Context, t *testing.T, s *site, stage *atomic
 		if p.keyed {
 			header["Idempotency-Key"] = fmt.Sprintf("%s-%d", p.name, request)
 		}
-		a, ok := p.post(ctx, t, s, header, body)
+		a, ok := p.post(ctx, t, s, header, body, stop)
 		if !ok {
+			time.Sleep(20 * time.Millisecond)
 			continue
 		}
 		if a.Accepted != count || len(a.Rejected) > 0 {
@@ -83,13 +84,13 @@ func (p *producer) run(ctx context.Context, t *testing.T, s *site, stage *atomic
 		for n := from; n < from+count; n++ {
 			p.fates[n] = acked
 		}
-		time.Sleep(time.Duration(p.rng.IntN(15)) * time.Millisecond)
+		time.Sleep(time.Duration(p.rng.IntN(30)) * time.Millisecond)
 	}
 }
 
 // post sends one request, again and again for a keyed producer, and reports whether it was
-// acknowledged.
-func (p *producer) post(ctx context.Context, t *testing.T, s *site, header map[string]string, body []byte) (answer, bool) {
+// acknowledged. An unkeyed producer gives up when stop is closed before the server is back.
+func (p *producer) post(ctx context.Context, t *testing.T, s *site, header map[string]string, body []byte, stop <-chan struct{}) (answer, bool) {
 	var a answer
 	for ctx.Err() == nil {
 		if c := s.client.Load(); c != nil {
@@ -110,6 +111,13 @@ func (p *producer) post(ctx context.Context, t *testing.T, s *site, header map[s
 		}
 		// Down, draining or busy.
 		time.Sleep(20 * time.Millisecond)
+		select {
+		case <-stop:
+			if !p.keyed {
+				return a, false
+			}
+		default:
+		}
 	}
 	return a, false
 }
