@@ -23,8 +23,8 @@ const (
 	// RequestWindow is how long an idempotent request is remembered.
 	RequestWindow = 10 * time.Minute
 
-	// MinMaxBytes is the smallest MaxBytes.
-	MinMaxBytes = 1 << 20
+	// MinMaxBytes is the smallest MaxBytes. A message takes at most a quarter of it.
+	MinMaxBytes = 16 << 20
 )
 
 // Config describes a stream. Zero fields take the defaults.
@@ -79,11 +79,7 @@ func (c Config) withDefaults(e Engine) Config {
 	if c.GroupBytes <= 0 {
 		c.GroupBytes = DefaultGroupBytes
 	}
-	c.GroupBytes = min(c.GroupBytes, e.MaxMessage())
-	if c.MaxBytes > 0 {
-		// A log must hold more than its last message.
-		c.GroupBytes = min(c.GroupBytes, int(c.MaxBytes/4))
-	}
+	c.GroupBytes = min(c.GroupBytes, c.maxMessage(e))
 	if c.MaxPending <= 0 {
 		c.MaxPending = DefaultMaxPending
 	}
@@ -103,6 +99,15 @@ func (c Config) withDefaults(e Engine) Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
+}
+
+// maxMessage returns the size of the largest message. A log bounded in size must hold more than
+// one.
+func (c Config) maxMessage(e Engine) int {
+	if c.MaxBytes > 0 {
+		return int(min(int64(e.MaxMessage()), c.MaxBytes/4))
+	}
+	return e.MaxMessage()
 }
 
 // Stream is an open stream. It is safe for concurrent use.
@@ -135,7 +140,7 @@ func Open(ctx context.Context, e Engine, cfg Config) (*Stream, error) {
 			n = max(n, l.Shard+1)
 		}
 	}
-	s := &Stream{cfg: cfg, maxMessage: e.MaxMessage(), exclusive: e.Exclusive(), shards: make([]*shard, n)}
+	s := &Stream{cfg: cfg, maxMessage: cfg.maxMessage(e), exclusive: e.Exclusive(), shards: make([]*shard, n)}
 	s.pending.limit = cfg.MaxPending
 	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	errs := make(chan error, n)
