@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/bench/load"
+	"github.com/tarn-data/tarn/examples"
 	"github.com/tarn-data/tarn/internal/child"
 	"github.com/tarn-data/tarn/project"
 )
@@ -192,5 +195,39 @@ func TestFollower(t *testing.T) {
 	}
 	if _, err := f.wait(t.Context(), "evt-9"); err == nil {
 		t.Error("an event that never comes is waited for without an error")
+	}
+}
+
+// The typical queries are valid on what the fleet's transform makes of its events.
+func TestTypicalQueries(t *testing.T) {
+	e := testEvents(t, 10_000)
+	dir := filepath.Dir(e.path)
+	db, err := bareDuckDB(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	fsys, err := examples.Fleet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	transform, err := fs.ReadFile(fsys, "sql/telemetry.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := tarn.QuoteLiteral(filepath.Join(dir, "table.parquet"))
+	sql := fmt.Sprintf("COPY (WITH records AS (FROM read_json(%s, format = 'newline_delimited', columns = %s)) %s) TO %s (FORMAT parquet)",
+		tarn.QuoteLiteral(e.path), floorColumns, transform, file)
+	if err := db.Exec(t.Context(), sql); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range typicalQueries {
+		sql := strings.NewReplacer("TABLE", "read_parquet(["+file+"])", "HOUR", "2026-11-20 00:00:00").Replace(q.sql)
+		if rows, err := db.Values(t.Context(), sql); err != nil || len(rows) == 0 {
+			t.Errorf("%s: %d rows, %v", q.name, len(rows), err)
+		}
+		if err := drain(t.Context(), db, sql); err != nil {
+			t.Errorf("%s: %v", q.name, err)
+		}
 	}
 }
