@@ -95,9 +95,7 @@ func (c *chunk) addRecord(shard int, offset uint64, arrive time.Time, rec []byte
 // mark extends the last range when the records follow on, so that a shard read in order keeps one
 // range per message and not one per record.
 func (c *chunk) mark(shard int, offset uint64, arrive time.Time, count int, edited bool) {
-	if c.oldest.IsZero() || arrive.Before(c.oldest) {
-		c.oldest = arrive
-	}
+	c.arrived(arrive)
 	if n := len(c.ranges); n > 0 {
 		r := &c.ranges[n-1]
 		if r.shard == shard && r.offset+uint64(r.count) == offset && r.arrive.Equal(arrive) && r.edited == edited {
@@ -106,6 +104,19 @@ func (c *chunk) mark(shard int, offset uint64, arrive time.Time, count int, edit
 		}
 	}
 	c.ranges = append(c.ranges, lineRange{shard: shard, offset: offset, line: c.lines, count: count, arrive: arrive, edited: edited})
+}
+
+// arrived notes the arrival of a record.
+func (c *chunk) arrived(at time.Time) {
+	if c.oldest.IsZero() || at.Before(c.oldest) {
+		c.oldest = at
+	}
+}
+
+// fail adds a record that is not to be converted.
+func (c *chunk) fail(r table.FailedRecord) {
+	c.arrived(r.Arrival)
+	c.failed = append(c.failed, r)
 }
 
 // close makes the file readable for conversion.

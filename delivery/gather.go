@@ -290,12 +290,9 @@ func (g *gatherer) lost(shard int, d *stream.DamagedError) error {
 	s := &c.spans[shard]
 	now := time.Now().UTC()
 	for at := max(d.From, s.next); at < d.Next; at++ {
-		c.failed = append(c.failed, g.w.failed(shard, at, now, stageDecode, tarn.CodeInternal, "the record is damaged in the stream's storage", nil))
+		c.fail(g.w.failed(shard, at, now, stageDecode, tarn.CodeInternal, "the record is damaged in the stream's storage", nil))
 	}
 	s.next = max(s.next, d.Next)
-	if c.oldest.IsZero() {
-		c.oldest = now
-	}
 	return nil
 }
 
@@ -308,7 +305,7 @@ func (g *gatherer) segment(c *chunk, shard int, base uint64, seg *record.Segment
 	case seg.Format != record.JSON:
 		for i, rec := range seg.Records() {
 			if i >= skip {
-				c.failed = append(c.failed, g.w.failed(shard, base+uint64(i), seg.Arrival, stageDecode, tarn.CodeInvalidJSON,
+				c.fail(g.w.failed(shard, base+uint64(i), seg.Arrival, stageDecode, tarn.CodeInvalidJSON,
 					"the record is not JSON, and the pipeline reads JSON", clone(rec)))
 			}
 		}
@@ -378,7 +375,7 @@ func (g *gatherer) record(c *chunk, shard int, offset uint64, arrive time.Time, 
 		}
 		if e.Misfit != nil {
 			r := e.Misfit.Err()
-			c.failed = append(c.failed, g.w.failed(shard, offset, arrive, stageConvert, r.Code, r.Detail, clone(rec)))
+			c.fail(g.w.failed(shard, offset, arrive, stageConvert, r.Code, r.Detail, clone(rec)))
 			return nil
 		}
 		v = infer.Fits

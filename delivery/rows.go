@@ -108,7 +108,7 @@ func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk,
 				return err
 			}
 		}
-		good.failed = append(good.failed, w.failed(r.shard, offset, r.arrive, f.stage, tarn.CodeSchema, f.reason, rec))
+		good.fail(w.failed(r.shard, offset, r.arrive, f.stage, tarn.CodeSchema, f.reason, rec))
 		return nil
 	})
 	if err = errors.Join(err, good.close()); err != nil {

@@ -138,14 +138,19 @@ func (cv *converter) rewrite(ctx context.Context, o table.Rewrite) ([]table.Data
 		want += f.Rows
 	}
 	read := tarn.Schema{Fields: storage(structOf(o.Read)).Fields}
-	write := tarn.Schema{Fields: storage(structOf(o.Write)).Fields}
+	var write tarn.Schema
 	var exprs []string
-	for i, f := range write.Fields {
-		e := tarn.QuoteIdent(read.Fields[i].Name)
-		if !f.Type.Equal(read.Fields[i].Type) {
+	for _, f := range storage(structOf(o.Write)).Fields {
+		from := read.Lookup(f.Name)
+		if from == nil {
+			continue // added in the same change: NULL in every row
+		}
+		e := tarn.QuoteIdent(from.Name)
+		if !f.Type.Equal(from.Type) {
 			e = "CAST(" + e + " AS " + f.Type.SQL() + ")"
 		}
 		exprs = append(exprs, e+" AS "+tarn.QuoteIdent(f.Name))
+		write.Fields = append(write.Fields, f)
 	}
 	out := filepath.Join(cv.dir, fmt.Sprintf("rewrite-%d.parquet", cv.serial.Add(1)))
 	defer os.Remove(out)

@@ -94,6 +94,14 @@ func (w *Worker) session(ctx context.Context) (err error) {
 	})
 	defer stop()
 
+	for _, f := range w.cfg.Partition {
+		if f.Transform == tarn.Bucket {
+			if err := defineBuckets(work, w.cfg.Duck); err != nil {
+				return err
+			}
+			break
+		}
+	}
 	g, err := w.open(work)
 	if err != nil {
 		return err
