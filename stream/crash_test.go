@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 		crashChild(dir)
 		return
 	}
+	if o := os.Getenv(serverOptions); o != "" {
+		serverChild(o)
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -33,7 +33,11 @@ func (sh *shard) repair(r AppendResult) {
 		errs[i+1] = (<-g.result).Err
 	}
 	log := sh.s.cfg.Logger.With("stream", sh.s.cfg.Name, "shard", sh.id)
-	log.Warn("append not confirmed, reading the end of the log", "error", errs[0], "messages", len(groups))
+	level := slog.LevelWarn
+	if errors.Is(errs[0], ErrConflict) && sh.failures == 1 {
+		level = slog.LevelDebug // another writer was first
+	}
+	log.Log(sh.s.ctx, level, "append not confirmed, reading the end of the log", "error", errs[0], "messages", len(groups))
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		err := sh.reconcile(groups)
 		if err == nil {

@@ -5,11 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 )
 
 // logger passes what the server warns of to slog. What it tells besides is of no use to an
 // operator of Tarn.
 type logger struct{ out *slog.Logger }
+
+// routine are warnings about what Tarn does on purpose, and about recovery after a kill, which the
+// server then does without loss.
+var routine = [...]string{"Maximum payloads over", "Stream state outdated", "Recovering stream state from index errored"}
 
 func newLogger(out *slog.Logger) logger {
 	return logger{out.With("component", "nats")}
@@ -19,7 +24,16 @@ func (l logger) Noticef(string, ...any) {}
 func (l logger) Debugf(string, ...any)  {}
 func (l logger) Tracef(string, ...any)  {}
 
-func (l logger) Warnf(format string, v ...any)  { l.log(slog.LevelWarn, format, v) }
+func (l logger) Warnf(format string, v ...any) {
+	level := slog.LevelWarn
+	for _, text := range routine {
+		if strings.Contains(format, text) {
+			level = slog.LevelDebug
+		}
+	}
+	l.log(level, format, v)
+}
+
 func (l logger) Errorf(format string, v ...any) { l.log(slog.LevelError, format, v) }
 
 // Fatalf ends the process, as the server expects of it: it goes on with undefined state otherwise.
