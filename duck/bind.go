@@ -2,6 +2,7 @@ package duck
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -37,6 +38,9 @@ func count(n int, noun string) string {
 
 func bindOne(p capi.PreparedStatement, i capi.IdxT, a any) error {
 	v, err := value(a)
+	if err == nil && v.Ptr == nil { // DuckDB makes no value of a text that is not UTF-8
+		err = errors.New("the text is not UTF-8")
+	}
 	if err != nil {
 		return &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("parameter %d: %v", i, err)}
 	}
@@ -129,6 +133,9 @@ func list[T any](elems []T) (capi.Value, error) {
 	}()
 	for _, e := range elems {
 		v, err := value(asKind(any(e), kind))
+		if err == nil && v.Ptr == nil {
+			err = errors.New("a text in a list is not UTF-8")
+		}
 		if err != nil {
 			return v, err
 		}

@@ -133,6 +133,9 @@ func (c *Conn) each(ctx context.Context, sql string, args []any, f func(*stmt) e
 	if err := ctxError(ctx, nil); err != nil {
 		return err
 	}
+	if err := checkText(sql); err != nil {
+		return err
+	}
 	var ex capi.ExtractedStatements
 	n := capi.ExtractStatements(c.c, sql, &ex)
 	defer capi.DestroyExtracted(&ex)
@@ -210,6 +213,9 @@ func (s *stmt) run(ctx context.Context, streaming bool) (*capi.Result, error) {
 // Bind resolves every name and type of the last statement of sql without running it. Parameters may
 // stand in it.
 func (c *Conn) Bind(ctx context.Context, sql string) error {
+	if err := checkText(sql); err != nil {
+		return err
+	}
 	var p capi.PreparedStatement
 	var state capi.State
 	c.interrupting(ctx, func() { state = capi.Prepare(c.c, sql, &p) })

@@ -107,7 +107,7 @@ func ctxError(ctx context.Context, cause error) error {
 func Brief(msg string) string {
 	f := newFault(msg)
 	s := strings.TrimPrefix(msg, f.Class+": ")
-	for _, end := range []string{"\n\nLINE ", "\nLINE ", "\nTry setting ", "\n\nPossible solutions"} {
+	for _, end := range []string{"\n\nLINE ", "\nLINE ", "\nTry setting ", "\n\nPossible solutions", ` Use "SET `} {
 		if i := strings.Index(s, end); i >= 0 {
 			s = s[:i]
 		}

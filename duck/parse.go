@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck/ast"
@@ -16,8 +17,8 @@ import (
 // tarn.CodeInvalid with line and column of a fault, tarn.CodeForbidden for any other statement and
 // for more than one.
 func (d *DB) Parse(ctx context.Context, sql string) (*ast.Tree, error) {
-	if i := strings.IndexByte(sql, 0); i >= 0 {
-		return nil, At(sql, i, &tarn.Error{Code: tarn.CodeInvalid, Detail: "a NUL character is not allowed"})
+	if err := checkText(sql); err != nil {
+		return nil, err
 	}
 	v, err := d.Values(ctx, "SELECT json_serialize_sql($1::VARCHAR)::VARCHAR", sql)
 	if err != nil {
@@ -39,6 +40,18 @@ func (d *DB) Parse(ctx context.Context, sql string) (*ast.Tree, error) {
 		return nil, &tarn.Error{Code: tarn.CodeForbidden, Detail: kind.Error(), Hint: "write one SELECT (also FROM, WITH, VALUES, DESCRIBE, SUMMARIZE, SHOW TABLES); data is changed by pipelines only"}
 	}
 	return nil, &tarn.Error{Code: tarn.CodeInternal, Detail: "the statement could not be read", Err: err}
+}
+
+// checkText refuses what the C interface would cut short or reject without a word.
+func checkText(sql string) error {
+	if i := strings.IndexByte(sql, 0); i >= 0 {
+		return At(sql, i, &tarn.Error{Code: tarn.CodeInvalid, Detail: "a NUL character is not allowed"})
+	}
+	if !utf8.ValidString(sql) {
+		i := strings.IndexRune(sql, utf8.RuneError)
+		return At(sql, i, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the statement is not UTF-8"})
+	}
+	return nil
 }
 
 // Render returns SQL text for a tree, changed or not.

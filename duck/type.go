@@ -95,6 +95,9 @@ func tableType(c Column) (tarn.Type, error) {
 
 // Columns returns the columns the last statement of sql would yield, without running it.
 func (d *DB) Columns(ctx context.Context, sql string) ([]Column, error) {
+	if err := checkText(sql); err != nil {
+		return nil, err
+	}
 	c, err := d.Conn(ctx)
 	if err != nil {
 		return nil, err

@@ -102,7 +102,7 @@ func (r *run) prune(ctx context.Context, st *statement, params []string) error {
 			return ended(ctx, err)
 		}
 		for i := range r.views {
-			if v := &r.views[i]; err == nil && v.stub != "" {
+			if v := &r.views[i]; err == nil && v.stub != "" && !v.target.system {
 				v.kept = f.prune(v.stub, v.schema, v.files)
 			}
 		}

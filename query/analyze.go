@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -48,7 +49,8 @@ func forbidden(detail string) error {
 // analyze parses, checks and cuts up one statement. It looks nothing up.
 func analyze(ctx context.Context, planner *duck.DB, sql string) (*statement, error) {
 	if len(sql) > maxSQLBytes {
-		return nil, &tarn.Error{Code: tarn.CodeTooLarge, Detail: fmt.Sprintf("the statement is longer than %d bytes", maxSQLBytes)}
+		return nil, &tarn.Error{Code: tarn.CodeTooLarge, Detail: fmt.Sprintf("the statement is longer than %d bytes", maxSQLBytes),
+			Hint: "pass long lists of values as parameters"}
 	}
 	st := &statement{sql: sql}
 	text := st.cutExplain(sql)
@@ -62,7 +64,7 @@ func analyze(ctx context.Context, planner *duck.DB, sql string) (*statement, err
 	if err := duck.CheckFunctions(text, tree); err != nil {
 		return nil, err
 	}
-	c := cutter{st: st, text: text, planner: planner, ctx: ctx}
+	c := cutter{st: st, text: text, planner: planner, ctx: ctx, streamed: map[uintptr]bool{}}
 	if c.mark, err = marker(text); err != nil {
 		return nil, err
 	}
@@ -90,6 +92,8 @@ type cutter struct {
 	text    string
 	mark    string
 	later   []func() error // changes that would disturb the walk
+
+	streamed map[uintptr]bool // calls that stand after FROM, by the address of their node
 }
 
 func marker(text string) (string, error) {
@@ -107,6 +111,7 @@ func marker(text string) (string, error) {
 func (c *cutter) visit(n ast.Node, k ast.Kind, s *ast.Scope) error {
 	switch k {
 	case ast.Query:
+		nameParameters(n)
 		return c.checkNames(n)
 	case ast.TableRef:
 		switch ast.Str(n, "type") {
@@ -114,11 +119,23 @@ func (c *cutter) visit(n ast.Node, k ast.Kind, s *ast.Scope) error {
 			return c.table(n, s)
 		case "SHOW_REF":
 			return c.showRef(n)
+		case "TABLE_FUNCTION":
+			c.streamed[reflect.ValueOf(n["function"]).Pointer()] = true
 		}
 	case ast.Expr:
 		return c.expression(n)
 	}
 	return nil
+}
+
+// nameParameters keeps the names of columns that are a bare parameter.
+func nameParameters(n ast.Node) {
+	list, _ := n["select_list"].([]any)
+	for _, e := range list {
+		if e, _ := e.(ast.Node); ast.Str(e, "class") == "PARAMETER" && ast.Str(e, "alias") == "" {
+			e["alias"] = "$" + ast.Str(e, "identifier")
+		}
+	}
 }
 
 // checkNames refuses names of CTEs that DuckDB could take for files if a scope were ever mistaken.
@@ -195,9 +212,9 @@ func (c *cutter) expression(n ast.Node) error {
 			return &tarn.Error{Code: tarn.CodeUnsupported, Detail: "the parameter $" + id + " has a name", Hint: "number parameters: $1, $2, … or ?"}
 		}
 		c.st.params = max(c.st.params, i)
-		name := fmt.Sprintf("%sp%d_", c.mark, i)
+		name, alias := fmt.Sprintf("%sp%d_", c.mark, i), n["alias"]
 		clear(n)
-		n["class"], n["type"], n["alias"], n["column_names"] = "COLUMN_REF", "COLUMN_REF", "", []any{name}
+		n["class"], n["type"], n["alias"], n["column_names"] = "COLUMN_REF", "COLUMN_REF", alias, []any{name}
 	case "COLUMN_REF":
 		if names := ast.Strs(n, "column_names"); len(names) > 2 {
 			c.later = append(c.later, func() error { c.unqualify(n, names); return nil })
@@ -206,6 +223,7 @@ func (c *cutter) expression(n ast.Node) error {
 		}
 	case "FUNCTION":
 		c.st.varying = c.st.varying || duck.Varying(ast.Str(n, "function_name"))
+		return c.bound(n)
 	}
 	return nil
 }

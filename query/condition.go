@@ -84,6 +84,9 @@ func (c compare) may(f *facts) bool {
 	if !ok {
 		return true
 	}
+	if mirrored[c.op] == "" {
+		return true // <> says little, and IS [NOT] DISTINCT FROM may want the NULLs
+	}
 	if len(c.col) == 1 && b.Values > 0 && b.Nulls == b.Values {
 		return false // NULL compares as true with nothing
 	}

@@ -61,7 +61,7 @@ func (r *run) locate(ctx context.Context) error {
 	if f == nil || f.Class != "Binder Error" && f.Class != "Catalog Error" {
 		return nil
 	}
-	e := &tarn.Error{Code: tarn.CodeInvalid, Detail: duck.Brief(f.Message)}
+	e := &tarn.Error{Code: tarn.CodeInvalid, Detail: r.hide(duck.Brief(f.Message))}
 	e.Detail, e.Hint = cutHint(e.Detail)
 	if at, ok := duck.Locate(st.sql, f); ok {
 		e.Detail = at.String() + ": " + e.Detail
@@ -88,5 +88,6 @@ func (r *run) hide(s string) string {
 	for _, d := range r.s.o.AllowedDirs {
 		s = strings.ReplaceAll(s, strings.TrimSuffix(d, "/")+"/", "")
 	}
+	s = strings.ReplaceAll(s, "memory.main.", "")
 	return ownNames.ReplaceAllString(s, "a table")
 }

@@ -102,7 +102,7 @@ func operation(n ast.Node, cols []column) condition {
 	return unknown{}
 }
 
-// columnOf reads a column, or casts of a column.
+// columnOf reads a column, a member of a struct column, or casts of them.
 func columnOf(n ast.Node, cols []column) (column, []string, bool) {
 	switch ast.Str(n, "expression_class") {
 	case "BOUND_REF":
@@ -114,6 +114,17 @@ func columnOf(n ast.Node, cols []column) (column, []string, bool) {
 		typ, _ := n["return_type"].(ast.Node)
 		col, casts, ok := columnOf(child, cols)
 		return col, append(casts, ast.Str(typ, "id")), ok
+	case "BOUND_FUNCTION":
+		kids := nodes(n, "children")
+		if ast.Str(n, "name") != "struct_extract" || len(kids) != 2 {
+			break
+		}
+		v, _ := kids[1]["value"].(ast.Node)
+		member, ok := keyOfValue(v)
+		col, casts, ok2 := columnOf(kids[0], cols)
+		if ok && ok2 && member.kind == textKey && len(casts) == 0 {
+			return append(col[:len(col):len(col)], member.text), nil, true
+		}
 	}
 	return nil, nil, false
 }

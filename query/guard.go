@@ -14,8 +14,13 @@ var errResident = errors.New("the process uses more memory than it may")
 
 // guard ends statements while the process is over its memory bound (I8). DuckDB counts its buffers
 // but not every string an expression makes; the kernel counts all.
+//
+// Memory that was freed may stay with the process, so what counts is growth as well: a statement is
+// ended when the process is over the bound and has grown by a quarter of it since the first of the
+// running statements began.
 type guard struct {
 	limit int64
+	base  int64 // resident when the first of the running statements began
 	mu    sync.Mutex
 	next  int
 	live  map[int]context.CancelCauseFunc
@@ -43,6 +48,9 @@ func (g *guard) watch(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if len(g.live) == 0 && g.limit > 0 {
+		g.base = residentBytes()
+	}
 	g.next++
 	id := g.next
 	g.live[id] = cancel
@@ -65,7 +73,7 @@ func (g *guard) loop() {
 		case <-t.C:
 		}
 		g.mu.Lock()
-		if len(g.live) > 0 && residentBytes() > g.limit {
+		if len(g.live) > 0 && residentBytes() > max(g.limit, g.base+g.limit/4) {
 			for _, cancel := range g.live {
 				cancel(errResident)
 			}

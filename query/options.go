@@ -30,7 +30,9 @@ type Options struct {
 	Clock   func() time.Time
 }
 
-const maxSQLBytes = 1 << 20
+// maxSQLBytes bounds the text: DuckDB's parser takes time in the square of some texts and can not be
+// interrupted. Long lists of values go into parameters.
+const maxSQLBytes = 128 << 10
 
 func (o Options) withDefaults() (Options, error) {
 	if o.Source == nil {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tarn-data/tarn"
 )
@@ -61,8 +62,8 @@ func literal(p any, depth int) (string, error) {
 		}
 		return doubleLiteral(f), nil
 	case string:
-		if strings.IndexByte(v, 0) >= 0 {
-			return "", fmt.Errorf("a text must not hold a NUL character")
+		if strings.IndexByte(v, 0) >= 0 || !utf8.ValidString(v) {
+			return "", fmt.Errorf("a text must be UTF-8 without NUL characters")
 		}
 		return tarn.QuoteLiteral(v), nil
 	case []byte:

@@ -131,10 +131,7 @@ func output(get ast.Node, names []string) []column {
 
 // prune returns the files that may hold a row the plan looks at.
 func (f filters) prune(stub string, schema tarn.Schema, files []File) []File {
-	scans, ok := f[stub]
-	if !ok {
-		return files // not found in the plan: nothing is known
-	}
+	scans := f[stub] // none: the plan does not look at the table at all
 	kept := make([]File, 0, len(files))
 	for _, file := range files {
 		facts := facts{schema: schema, file: file}
