@@ -28,8 +28,9 @@ const (
 // Options lend Load what it cannot do itself. The zero value is valid and checks no SQL.
 type Options struct {
 	// CheckSQL returns an error when sql is not one SELECT statement. file is the file that holds
-	// it, for messages. The error may be an *SQLError, a *tarn.Error, or DuckDB's own text, whose
-	// "LINE n:" and caret are understood.
+	// it, for messages. The error may be an *SQLError, or a *tarn.Error or another whose text begins
+	// with "line N, column M: " or holds DuckDB's "LINE n:" and caret. Semicolons and comments at
+	// the end of the statement have been taken off.
 	CheckSQL func(file, sql string) error
 	// Describe returns the columns of sql when the relation records has those of input. With it,
 	// partition columns behind SQL transforms are checked too, where the schema is declared.

@@ -82,7 +82,7 @@ type Stream struct {
 
 // Transform is one SQL statement over the relation records.
 type Transform struct {
-	SQL  string // the statement
+	SQL  string // the statement, without a semicolon at its end
 	File string // where it stands, relative to the project; empty when it is in the pipeline's file
 }
 

@@ -27,7 +27,7 @@ func (e *SQLError) Error() string { return e.Detail }
 // sql returns the statement of a transform, or "" after reporting what is wrong with it.
 func (l *loader) sql(f yamlFile, yamlPath string, s v1.SQL) string {
 	if s.Inline() {
-		text := string(s)
+		text := trimStatement(string(s))
 		if fault := l.check(f.name, text); fault != nil {
 			fault.Line, fault.Col = f.doc.TextPlace(yamlPath, fault.Line, fault.Col)
 			fault.Path = yamlPath
@@ -54,7 +54,7 @@ func (l *loader) sql(f yamlFile, yamlPath string, s v1.SQL) string {
 		l.fault(f, yamlPath, fault.Code, fault.Detail, fault.Hint)
 		return ""
 	}
-	l.sqlText[name] = ""
+	l.sqlText[name], text = "", trimStatement(text)
 	if fault := l.check(name, text); fault != nil {
 		l.add(name, *fault)
 		return ""
@@ -92,27 +92,22 @@ func (l *loader) check(file, text string) *strictyaml.Fault {
 	return &fault
 }
 
-// blankSQL reports whether text holds nothing but blanks and comments.
+// blankSQL reports whether text holds nothing but blanks, comments and semicolons.
 func blankSQL(text string) bool {
-	for {
-		text = strings.TrimLeft(text, " \t\r\n;")
-		var ok bool
-		switch {
-		case text == "":
-			return true
-		case strings.HasPrefix(text, "--"):
-			_, text, _ = strings.Cut(text, "\n")
-		case strings.HasPrefix(text, "/*"):
-			if _, text, ok = strings.Cut(text, "*/"); !ok {
-				return true
-			}
-		default:
+	for i := 0; i < len(text); {
+		next, counts := sqlToken(text, i)
+		if counts {
 			return false
 		}
+		i = next
 	}
+	return true
 }
 
-var duckLine = regexp.MustCompile(`(?m)^LINE (\d+): `)
+var (
+	duckLine  = regexp.MustCompile(`(?m)^LINE (\d+): `)
+	placeText = regexp.MustCompile(`^line (\d+), column (\d+): `)
+)
 
 // sqlFault takes the place and the reason out of an error of CheckSQL or Describe.
 func sqlFault(err error) strictyaml.Fault {
@@ -128,7 +123,11 @@ func sqlFault(err error) strictyaml.Fault {
 	default:
 		f.Detail = err.Error()
 	}
-	if m := duckLine.FindStringSubmatchIndex(f.Detail); m != nil {
+	if m := placeText.FindStringSubmatch(f.Detail); m != nil {
+		f.Line, _ = strconv.Atoi(m[1])
+		f.Col, _ = strconv.Atoi(m[2])
+		f.Detail = f.Detail[len(m[0]):]
+	} else if m := duckLine.FindStringSubmatchIndex(f.Detail); m != nil {
 		f.Line, _ = strconv.Atoi(f.Detail[m[2]:m[3]])
 		quoted, below, _ := strings.Cut(f.Detail[m[0]:], "\n")
 		below, _, _ = strings.Cut(below, "\n")
