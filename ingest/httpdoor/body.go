@@ -171,8 +171,11 @@ func (h *Handler) gunzip(src []byte, limit int) (*buffer, error) {
 	return out, err
 }
 
+// zstdBlock is the most that a block of zstd holds.
+const zstdBlock = 128 << 10
+
 // unzstd decompresses src without a window of its own, so that nothing but the output counts. A
-// frame that does not tell its size is tried with growing outputs, at most a third more work.
+// body that does not tell its size is tried with growing outputs, at most a third more work.
 func (h *Handler) unzstd(src []byte, limit int) (*buffer, error) {
 	size := min(max(4*len(src), 64<<10), limit)
 	var header zstd.Header
@@ -180,16 +183,16 @@ func (h *Handler) unzstd(src []byte, limit int) (*buffer, error) {
 		if header.FrameContentSize > uint64(limit) {
 			return nil, errBodyTooLarge(limit)
 		}
-		size = int(header.FrameContentSize)
+		size = int(header.FrameContentSize) // of the first frame; there may be more
 	}
 	for {
 		out := h.buffers.lend(size + 1)
 		if out == nil {
 			return nil, errBusy
 		}
-		b, err := h.zstd.DecodeAll(src, out.b[:0:cap(out.b)]) // never past cap: WithDecodeAllCapLimit
-		switch {
-		case err == nil && len(b) > limit:
+		b, err := h.zstd.DecodeAll(src, out.b[:0:cap(out.b)]) // not past cap: WithDecodeAllCapLimit
+		switch room := cap(out.b) - len(b); {
+		case len(b) > limit:
 			return out, errBodyTooLarge(limit)
 		case err == nil:
 			out.b = out.b[:len(b)]
@@ -197,12 +200,12 @@ func (h *Handler) unzstd(src []byte, limit int) (*buffer, error) {
 				copy(out.b, b)
 			}
 			return out, nil
-		case !errors.Is(err, zstd.ErrDecoderSizeExceeded):
-			return out, errCorrupt("zstd", err)
-		case cap(out.b) > limit:
+		case errors.Is(err, zstd.ErrDecoderSizeExceeded) && cap(out.b) >= limit: // the next frame tells a size over it
 			return out, errBodyTooLarge(limit)
+		case !errors.Is(err, zstd.ErrDecoderSizeExceeded) && room >= zstdBlock: // the next block would have fitted
+			return out, errCorrupt("zstd", err)
 		}
-		size = min(4*cap(out.b), limit)
+		size = min(4*cap(out.b), limit+zstdBlock)
 		h.buffers.release(out)
 	}
 }
