@@ -123,7 +123,7 @@ func TestShards(t *testing.T) {
 	const shards = 3
 	keys := []string{"wagon-1", "wagon-2", "wagon-3", "wagon-4", "é", "7", "true", ""}
 	body := `{"d":{"id":"wagon-1"}}` + "\n" + `{"d":{"id":"wagon-2"}}` + "\nbroken\n" + `{"d":{"id":"wagon-3"}}` + "\n" +
-		`{"d":{"id":"x","id":"wagon-4"}}` + "\n" + `{"d":{"id":"\u00e9"}}` + "\n" + `{"d":{"id":7}}` + "\n" + `{"d":{"id":true}}` + "\n" + `{"d":{"id":null}}` + "\n"
+		`{"d":{"id":"wagon-4","id":"x"}}` + "\n" + `{"d":{"id":"\u00e9"}}` + "\n" + `{"d":{"id":7}}` + "\n" + `{"d":{"id":true}}` + "\n" + `{"d":{"id":null}}` + "\n"
 	f, err := Frame([]byte(body), KindAuto, FrameOptions{Shards: shards, Shard: 2, KeyPath: "d.id"})
 	if err != nil {
 		t.Fatal(err)

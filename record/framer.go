@@ -34,6 +34,9 @@ func newFramer(body []byte, o FrameOptions) *framer {
 	if f.path != nil {
 		f.parts = f.parts[:o.Shards]
 	}
+	for i := range f.parts {
+		f.parts[i].shards = len(f.parts)
+	}
 	return f
 }
 

@@ -145,6 +145,7 @@ func checkRecord(t *testing.T, rec []byte, shapes []ShapeRef) {
 	if err != nil || node.Shape != hash || !listed {
 		t.Fatalf("%q has shape %#x, inspected %#x %v, listed %v", rec, hash, node.Shape, err, listed)
 	}
+	checkLookup(t, rec, node)
 	line := AppendDistinct(nil, rec)
 	var want, have any
 	if err := json.Unmarshal(rec, &want); err != nil {
@@ -158,6 +159,29 @@ func checkRecord(t *testing.T, rec []byte, shapes []ShapeRef) {
 	}
 	if bytes.IndexByte(line, '\n') != len(line)-1 || bytes.IndexByte(line, '\r') >= 0 {
 		t.Fatalf("%q is no line", line)
+	}
+}
+
+// checkLookup compares lookup with the inspected record for every path of two keys or less.
+func checkLookup(t *testing.T, rec []byte, node *Node) {
+	if node.Repeats {
+		return // of a repeated key lookup takes the first, Inspect the last
+	}
+	check := func(n *Node, path ...string) {
+		got, ok := lookup(rec, path)
+		want := n.Class != Object && n.Class != Array && n.Class != Null
+		if ok != want || ok && string(got) != n.Text {
+			t.Fatalf("%q in %q: got %q %v, want %q %v", path, rec, got, ok, n.Text, want)
+		}
+	}
+	for i, key := range node.Keys {
+		check(node.Children[i], key)
+		for j, inner := range node.Children[i].Keys {
+			check(node.Children[i].Children[j], key, inner)
+		}
+	}
+	if got, ok := lookup(rec, []string{"no such key"}); ok && node.Member("no such key") == nil {
+		t.Fatalf("found %q", got)
 	}
 }
 

@@ -7,6 +7,7 @@ type part struct {
 	payload  []byte // else here
 	framed   bool   // payload holds lengths, not lines
 	opaque   bool
+	shards   int // among which the records of the body are divided
 
 	count    int
 	index    []int32
@@ -40,10 +41,11 @@ func (p *part) add(body []byte, start, end int, breaks bool, shape uint64, index
 			p.to = end + 1
 			return
 		}
-		room := len(body) - start + 8
-		if room > 4*(end-start) && first {
-			room = 4 * (end - start)
+		room := len(body) - start
+		if p.shards > 1 {
+			room = room / p.shards * 9 / 8
 		}
+		room += 16
 		p.payload = append(make([]byte, 0, p.to-p.from+room), body[p.from:p.to]...)
 	}
 	if breaks && !p.framed {
