@@ -216,7 +216,7 @@ func (e *Engine) listen(ctx context.Context, p *project.Project) error {
 		return err
 	}
 	h, err := server.New(server.Options{Version: e.opts.Version, Logger: e.log, Metrics: e.metrics, Gatherer: e.registry,
-		Ingest: door, Stream: e.stream, Control: e.control()})
+		Ingest: door, Query: e.queries, Stream: e.stream, Control: e.control()})
 	if err != nil {
 		return err
 	}

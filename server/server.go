@@ -14,6 +14,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/internal/telemetry"
+	"github.com/tarn-data/tarn/query"
 	"github.com/tarn-data/tarn/stream"
 )
 
@@ -26,6 +27,8 @@ type Options struct {
 
 	// Ingest answers POST /v1/streams/{stream}/records; the stream is the path value "stream".
 	Ingest http.Handler
+	// Query answers POST /v1/sql.
+	Query *query.Service
 	// Stream finds a stream by name for reading its records.
 	Stream func(name string) (*stream.Stream, bool)
 	// Control is the rest.
@@ -82,6 +85,7 @@ func New(o Options) (*Server, error) {
 	api := s.newAPI()
 	s.registerControl(api)
 	s.mountStreams(api)
+	s.mountSQL(api)
 	s.mountOperations(api)
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // huma's own error, which no answer uses
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
