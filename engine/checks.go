@@ -40,9 +40,10 @@ func projectOptions(db *duck.DB) project.Options {
 			if err != nil {
 				return err
 			}
-			for _, f := range checked.Findings {
-				return &tarn.Error{Code: tarn.CodeInvalid, Detail: f.String(),
-					Hint: "a transform runs over each batch of records as it comes: project, filter and unnest, and do the rest in queries"}
+			if len(checked.Findings) > 0 {
+				f := checked.Findings[0]
+				return &project.SQLError{Line: f.Position.Line, Col: f.Position.Column, Detail: f.Detail,
+					Hint: "a transform works record by record; aggregate with tarn sql, over the table"}
 			}
 			for _, t := range checked.Tables {
 				if !strings.EqualFold(t, "records") {
@@ -54,7 +55,7 @@ func projectOptions(db *duck.DB) project.Options {
 		Describe: func(sql string, input tarn.Schema) ([]tarn.Field, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 			defer cancel()
-			return db.Describe(ctx, "WITH records AS (SELECT * FROM "+duck.Empty(input)+") SELECT * FROM ("+sql+"\n)")
+			return db.Describe(ctx, "WITH records AS (SELECT * FROM "+duck.Empty(input)+") SELECT * FROM (\n"+sql+"\n)")
 		},
 	}
 }

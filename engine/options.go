@@ -10,6 +10,10 @@ import (
 	"github.com/tarn-data/tarn/project"
 )
 
+// DataFolder is the data folder within a project, unless another is named. It is hidden, so that
+// the project's own files stay in view.
+const DataFolder = ".tarn"
+
 // Options says what to run. The zero value of a field means its default.
 type Options struct {
 	Project string // folder of the project; default "."
@@ -34,7 +38,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Project = abs
 	if o.Data == "" {
-		o.Data = filepath.Join(abs, ".tarn")
+		o.Data = filepath.Join(abs, DataFolder)
 	}
 	if o.Data, err = filepath.Abs(o.Data); err != nil {
 		return o, err

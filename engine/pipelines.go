@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"reflect"
 	"sort"
@@ -102,7 +104,22 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	}
 	sort.Slice(next.pipes, func(i, j int) bool { return next.pipes[i].spec.Name < next.pipes[j].spec.Name })
 	e.running.Store(next)
+	if err := e.remember(p); err != nil {
+		e.log.Warn("tarn plan will not see what was applied", "error", err)
+	}
 	return reloadDoc(plan), nil
+}
+
+// Applied is the file of a data folder that holds the project applied last.
+const Applied = "project.json"
+
+// remember keeps what was applied, for tarn plan to compare with. It holds no secrets.
+func (e *Engine) remember(p *project.Project) error {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(e.path(Applied), b, 0o644)
 }
 
 func (r *running) add(p *pipe) {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
+	"github.com/tarn-data/tarn/server"
+)
+
+func (a *app) pipelinesCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "pipelines",
+		Short:   "List pipelines and how far their deliveries are",
+		Example: "  tarn pipelines ls",
+		Args:    cobra.ArbitraryArgs,
+		RunE:    needSubcommand,
+	}
+	c.AddCommand(a.clientFlags(&cobra.Command{
+		Use: "ls", Short: "List pipelines and their deliveries", Args: args(0, 0, ""),
+		Example: "  tarn pipelines ls\n  tarn pipelines ls --json",
+		RunE:    func(c *cobra.Command, _ []string) error { return a.pipelinesLs(c.Context()) },
+	}))
+	return c
+}
+
+func (a *app) pipelinesLs(ctx context.Context) error {
+	var doc struct{ Pipelines []server.PipelineDoc }
+	if done, err := a.get(ctx, "/v1/pipelines", &doc); done || err != nil {
+		return err
+	}
+	cols := []screen.Column{left("PIPELINE"), left("STREAM"), left("TABLE"), left("STATE"), right("BEHIND"), left("FOR"), right("ROWS"), right("FAILED"), left("LAST COMMIT")}
+	var rows [][]string
+	for _, p := range doc.Pipelines {
+		if len(p.Deliveries) == 0 {
+			rows = append(rows, []string{p.Name, p.Stream, "-", "", "", "", "", "", ""})
+		}
+		for _, d := range p.Deliveries {
+			rows = append(rows, []string{p.Name, p.Stream, d.Table, d.State, screen.Count(d.LagRecords), behind(d.LagSeconds), screen.Count(d.Rows), screen.Count(d.Failed), screen.Time(d.LastCommit)})
+		}
+	}
+	if err := a.table(cols, rows, "no pipelines"); err != nil {
+		return err
+	}
+	for _, p := range doc.Pipelines {
+		for _, d := range p.Deliveries {
+			if d.LastError != "" {
+				fmt.Fprintf(a.out, "%s → %s: %s\n", p.Name, d.Table, d.LastError)
+			}
+		}
+	}
+	return nil
+}
+
+func behind(seconds float64) string {
+	if seconds <= 0 {
+		return "-"
+	}
+	return screen.Took(time.Duration(seconds * float64(time.Second)))
+}

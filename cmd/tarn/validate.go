@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
+	"github.com/tarn-data/tarn/engine"
+	"github.com/tarn-data/tarn/project"
+)
+
+func (a *app) validateCommand() *cobra.Command {
+	return a.jsonFlag(&cobra.Command{
+		Use:   "validate [DIR]",
+		Short: "Check a project and report everything that is wrong with it",
+		Long: `Reads the project in DIR, by default the current folder, and prints every fault as
+FILE:LINE:COL: path: what is wrong; hint. Nothing is started or changed.`,
+		Example: `  tarn validate
+  tarn validate mylake --json`,
+		Args: args(0, 1, "at most one folder"),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, faults, err := loadProject(folder(args))
+			if err != nil {
+				return err
+			}
+			if a.json {
+				if faults == nil {
+					faults = project.Faults{}
+				}
+				if err := a.printJSON(map[string]any{"valid": len(faults) == 0, "faults": faults}); err != nil {
+					return err
+				}
+			} else if len(faults) > 0 {
+				fmt.Fprint(a.errOut, faults.String())
+				a.say(screen.Plural(len(faults), "fault") + " in the project")
+			} else {
+				fmt.Fprintf(a.out, "%s is valid: %s\n", p.Name, screen.Plural(len(p.Pipelines), "pipeline"))
+			}
+			if len(faults) > 0 {
+				return errReported
+			}
+			return nil
+		},
+	})
+}
+
+// folder is the project folder an optional argument names.
+func folder(args []string) string {
+	if len(args) == 0 {
+		return "."
+	}
+	return args[0]
+}
+
+// loadProject reads a project with its SQL checked by DuckDB.
+func loadProject(dir string) (*project.Project, project.Faults, error) {
+	c, err := engine.NewChecker()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.Close()
+	p, faults := project.LoadDir(dir, c.Options())
+	return p, faults, nil
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
+	"github.com/tarn-data/tarn/server"
+)
+
+func (a *app) verifyCommand() *cobra.Command {
+	return a.clientFlags(&cobra.Command{
+		Use:   "verify",
+		Short: "Prove from the stores that nothing accepted disappeared",
+		Long: `Counts, for every stream and shard and every table it feeds, the records that were accepted,
+and those that are in the table, left out by the pipeline's SQL, failed, pending, or expired by
+retention before delivery. Exit status 1 when a sum does not add up.`,
+		Example: "  tarn verify\n  tarn verify --json",
+		Args:    args(0, 0, ""),
+		RunE:    func(c *cobra.Command, _ []string) error { return a.verify(c.Context()) },
+	})
+}
+
+func (a *app) verify(ctx context.Context) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	var doc server.VerifyDoc
+	if err := cl.Get(ctx, "/v1/verify", &doc); err != nil {
+		return err
+	}
+	if a.json {
+		err = a.printJSON(doc)
+	} else {
+		err = a.printVerify(doc)
+	}
+	if err == nil && !doc.OK {
+		if !a.json {
+			a.say("the records do not add up")
+		}
+		return errReported
+	}
+	return err
+}
+
+func (a *app) printVerify(doc server.VerifyDoc) error {
+	cols := []screen.Column{left("STREAM"), right("SHARD"), left("TABLE"), right("ACCEPTED"), right("IN TABLE"), right("LEFT OUT"), right("FAILED"), right("PENDING"), right("EXPIRED"), left("")}
+	var rows [][]string
+	for _, v := range doc.Accounts {
+		ok := "ok"
+		if !v.OK {
+			ok = "WRONG"
+		}
+		rows = append(rows, []string{v.Stream, strconv.Itoa(v.Shard), v.Table, screen.Count(v.Accepted), screen.Count(v.InTable), screen.Count(v.Dropped), screen.Count(v.Failed), screen.Count(v.Pending), screen.Count(v.Expired), ok})
+	}
+	if err := a.table(cols, rows, "no records yet"); err != nil {
+		return err
+	}
+	for _, p := range doc.Problems {
+		fmt.Fprintf(a.out, "%s: %s\n", p.Subject, p.Detail)
+	}
+	if doc.OK {
+		fmt.Fprintln(a.out, "every accepted record is accounted for")
+	}
+	return nil
+}
