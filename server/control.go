@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -18,8 +19,9 @@ import (
 var maintenanceTasks = []string{"compact", "expire", "manifests", "orphans"}
 
 type (
-	none   struct{}
-	byName struct {
+	none       struct{}
+	projectOut struct{ Body json.RawMessage }
+	byName     struct {
 		Name string `path:"name" maxLength:"255" doc:"The name"`
 	}
 	statusOut  struct{ Body StatusDoc }
@@ -126,6 +128,11 @@ func (s *Server) registerControl(api huma.API) {
 			v, err := call(ctx, c.Verify)
 			v.Accounts = list(v.Accounts)
 			return &verifyOut{v}, err
+		})
+	register(s, api, "GET", "/v1/project", "project", "operations", "The project that runs, with every default filled in",
+		func(ctx context.Context, _ *none) (*projectOut, error) {
+			v, err := call(ctx, c.Project)
+			return &projectOut{v}, err
 		})
 	register(s, api, "POST", "/v1/reload", "reload", "operations", "Read the project again; a faulty one is refused and nothing changes",
 		func(ctx context.Context, _ *none) (*reloadOut, error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/project"
 )
 
 // StatusClientGone is the status logged and counted for a request whose client went away. Nobody
@@ -144,8 +145,11 @@ func (p Problems) of(request string, err error) *Problem {
 	e := normalize(err)
 	doc := problem(e.Code, e.Detail, e.Hint)
 	var extra memberer
+	var faults project.Faults
 	if errors.As(err, &extra) {
 		doc.members = extra.ProblemMembers()
+	} else if errors.As(err, &faults) {
+		doc.members = map[string]any{"faults": faults}
 	}
 	if doc.Status >= http.StatusInternalServerError {
 		doc = p.serverFault(request, doc, e, err)
@@ -169,7 +173,10 @@ func (p Problems) serverFault(request string, doc *Problem, e *tarn.Error, err e
 func normalize(err error) *tarn.Error {
 	var e *tarn.Error
 	var tooLong *http.MaxBytesError
+	var faults project.Faults
 	switch {
+	case errors.As(err, &faults) && len(faults) > 0:
+		return &tarn.Error{Code: tarn.CodeInvalid, Detail: "the project has " + strconv.Itoa(len(faults)) + " faults; the first: " + faults[0].String(), Hint: "tarn validate shows all"}
 	case errors.As(err, &e):
 		if _, known := statuses[e.Code]; known {
 			return e

@@ -57,6 +57,8 @@ type Control struct {
 	Maintain func(ctx context.Context, table string, tasks []string) ([]MaintenanceDoc, error)
 	// Reload reads the project again. A faulty project is an error and changes nothing.
 	Reload func(context.Context) (ReloadDoc, error)
+	// Project returns the project that runs, as its MarshalJSON writes it. Passwords are not in it.
+	Project func(context.Context) (json.RawMessage, error)
 	// Flush commits what a pipeline has accepted and returns when that is done.
 	Flush func(ctx context.Context, pipeline string) error
 	// Pause stops or resumes the deliveries of a pipeline.

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -16,103 +18,153 @@ import (
 	"github.com/tarn-data/tarn/query"
 )
 
-// maxStatement bounds the body of POST /v1/sql.
-const maxStatement = 2 << 20
-
 // SQLDoc is the body of POST /v1/sql.
 type SQLDoc struct {
-	SQL    string `json:"sql" doc:"One SELECT statement"`
-	Params []any  `json:"params,omitempty" doc:"Values for ? or $1, $2, …"`
-	At     string `json:"at,omitempty" doc:"Read the tables as of this time (RFC 3339) or snapshot id"`
+	SQL       string `json:"sql" doc:"One SELECT statement" example:"SELECT count(*) FROM curated.telemetry"`
+	Params    []any  `json:"params,omitempty" doc:"Values for $1, $2, … or ?"`
+	At        string `json:"at,omitempty" doc:"Read the tables as of this time (RFC 3339) or snapshot id"`
+	TimeoutMS int64  `json:"timeout_ms,omitempty" doc:"Give up earlier than the server would"`
 }
 
-// mountSQL mounts and documents POST /v1/sql, which streams its answer.
+const (
+	maxSQLBody = 4 << 20 // text and parameters
+	// sqlHold is how much of a result is held back before the status is sent, so that a statement
+	// that fails in its first rows is answered with a problem document.
+	sqlHold = 64 << 10
+	// writeTimeout is how long a client may leave one write waiting; a statement holds files and
+	// memory while it does.
+	writeTimeout = time.Minute
+)
+
+const sqlHint = `send {"sql": "SELECT …"} as application/json, or the statement itself as application/sql`
+
 func (s *Server) mountSQL(api huma.API) {
 	s.mux.HandleFunc("POST /v1/sql", s.sql)
-	content := map[string]*huma.MediaType{}
-	for _, f := range []query.Format{query.JSON, query.NDJSON, query.CSV, query.Arrow, query.Parquet} {
-		content[f.ContentType()] = &huma.MediaType{}
-	}
+	schemas := api.OpenAPI().Components.Schemas
+	text, binary := &huma.Schema{Type: "string"}, &huma.Schema{Type: "string", Format: "binary"}
+	result := huma.SchemaFromType(schemas, reflect.TypeFor[SQLResultDoc]())
 	api.OpenAPI().AddOperation(&huma.Operation{
-		Method: http.MethodPost, Path: "/v1/sql", OperationID: "sql", Tags: []string{"sql"}, Summary: "Ask with SQL",
-		Description: "Runs one SELECT over the tables, the records that arrived a moment ago included. The answer comes in the format that Accept asks for, and the statement ends when the client goes.",
+		Method: http.MethodPost, Path: "/v1/sql", OperationID: "sql", Tags: []string{"tables"},
+		Summary: "Ask with SQL",
+		Description: "Runs one SELECT over the schemas curated and system, in the dialect of DuckDB, and streams the result in the format that Accept names. " +
+			"It ends when the client goes. An error after the first rows stands in the member error of JSON, in a last line of NDJSON, and cuts the connection in the other formats.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-			"application/json": {Schema: huma.SchemaFromType(api.OpenAPI().Components.Schemas, reflect.TypeFor[SQLDoc]()),
-				Example: map[string]any{"sql": "SELECT device_id, max(ts) FROM curated.telemetry WHERE ts > ? GROUP BY ALL", "params": []any{"2026-11-20T03:00:00Z"}}},
+			"application/json": {Schema: huma.SchemaFromType(schemas, reflect.TypeFor[SQLDoc]())},
+			"application/sql":  {Schema: text, Example: "SELECT count(*) FROM curated.telemetry"},
 		}},
 		Responses: map[string]*huma.Response{
-			"200":     {Description: "The rows", Content: content},
+			"200": {Description: "The result", Content: map[string]*huma.MediaType{
+				query.JSON.ContentType():    {Schema: result},
+				query.NDJSON.ContentType():  {Schema: text},
+				"text/csv":                  {Schema: text},
+				query.Arrow.ContentType():   {Schema: binary},
+				query.Parquet.ContentType(): {Schema: binary},
+			}},
+			"400":     problemResponse(api, "The statement is faulty; the detail says where"),
+			"403":     problemResponse(api, "The statement does more than read tables"),
+			"404":     problemResponse(api, "There is no such table"),
+			"406":     problemResponse(api, "No format is acceptable"),
 			"default": problemResponse(api, "Error"),
 		},
 	})
 }
 
-// sql answers POST /v1/sql. Until the first row is there an error has its status; later the format
-// tells it (see query.Format) and the connection is cut, so that no reader takes a part for the whole.
+// SQLResultDoc is a result in JSON.
+type SQLResultDoc struct {
+	Columns   []query.Column    `json:"columns"`
+	Rows      []json.RawMessage `json:"rows" doc:"One object per row"`
+	Error     *Problem          `json:"error,omitempty" doc:"What ended the rows early: code, detail and hint"`
+	RowCount  int64             `json:"row_count"`
+	ElapsedMS float64           `json:"elapsed_ms"`
+}
+
 func (s *Server) sql(w http.ResponseWriter, r *http.Request) {
-	req, err := readStatement(w, r)
+	req, err := readSQL(w, r)
 	if err == nil {
-		req.Format, err = query.FormatOf(r.Header.Get("Accept"))
+		req.Format, err = query.FormatOf(strings.Join(r.Header.Values("Accept"), ","))
+		if err != nil {
+			doc := problem(tarn.CodeUnsupported, "the Accept header names no format there is", "accept application/json, application/x-ndjson, text/csv, "+query.Arrow.ContentType()+" or "+query.Parquet.ContentType())
+			doc.Status, doc.Title = http.StatusNotAcceptable, http.StatusText(http.StatusNotAcceptable)
+			err = doc
+		}
 	}
-	if err != nil {
-		s.problems.Write(w, r, err)
-		return
+	var res *query.Result
+	if err == nil {
+		res, err = s.opts.Query.Run(r.Context(), req)
 	}
-	res, err := s.opts.Query.Run(r.Context(), req)
 	if err != nil {
 		s.problems.Write(w, r, err)
 		return
 	}
 	defer res.Close()
-	out := &started{w: w}
-	w.Header().Set("Content-Type", req.Format.ContentType())
+	out := &resultWriter{w: w, rc: http.NewResponseController(w), contentType: req.Format.ContentType()}
 	err = res.Write(out)
 	switch {
-	case err == nil:
-	case !out.yes:
-		w.Header().Del("Content-Type")
+	case err != nil && !out.begun:
 		s.problems.Write(w, r, err)
-	case r.Context().Err() == nil:
-		s.opts.Logger.Warn("a result ended early", "error", err)
-		panic(http.ErrAbortHandler)
+	case err != nil && req.Format != query.JSON && req.Format != query.NDJSON:
+		s.cut(r, err) // these formats cannot say that they are not complete
+	default:
+		if ferr := out.finish(); err != nil || ferr != nil {
+			s.opts.Logger.Debug("a result ended early", "err", errors.Join(err, ferr))
+		}
 	}
 }
 
-// started notes whether anything has been written.
-type started struct {
-	w   io.Writer
-	yes bool
+// cut ends the connection in the middle of an answer.
+func (s *Server) cut(r *http.Request, err error) {
+	if r.Context().Err() == nil {
+		s.opts.Logger.Debug("a result was cut", "err", err)
+	}
+	panic(http.ErrAbortHandler)
 }
 
-func (s *started) Write(p []byte) (int, error) {
-	s.yes = true
-	return s.w.Write(p)
-}
-
-func readStatement(w http.ResponseWriter, r *http.Request) (query.Request, error) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxStatement))
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-	var large *http.MaxBytesError
+func readSQL(w http.ResponseWriter, r *http.Request) (query.Request, error) {
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // an error means there is no connection to wait for
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSQLBody))
+	if err != nil {
+		var tooLong *http.MaxBytesError
+		if errors.As(err, &tooLong) {
+			return query.Request{}, err
+		}
+		return query.Request{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the body could not be read", Hint: sqlHint, Err: err}
+	}
+	_ = rc.SetReadDeadline(time.Time{})
+	if r.URL.RawQuery != "" {
+		return query.Request{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "there are no parameters in the URL here", Hint: sqlHint}
+	}
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	isJSON := strings.HasPrefix(strings.TrimSpace(string(body[:min(len(body), 100)])), "{")
 	switch {
-	case errors.As(err, &large):
-		return query.Request{}, &tarn.Error{Code: tarn.CodeTooLarge, Detail: "the statement is larger than 2 MiB"}
-	case err != nil:
-		return query.Request{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the body could not be read", Err: err}
+	case t == "application/sql", t == "text/plain" && !isJSON:
+		return query.Request{SQL: string(body)}, nil
+	case t == "application/json", isJSON && (t == "" || t == "application/x-www-form-urlencoded" || t == "text/plain"): // the type curl sends unless told otherwise
+		return decodeSQL(body)
 	}
+	return query.Request{}, &tarn.Error{Code: tarn.CodeUnsupported, Detail: "the content type " + strconv.Quote(clip(r.Header.Get("Content-Type"))) + " is not supported", Hint: sqlHint, Err: err}
+}
+
+func decodeSQL(body []byte) (query.Request, error) {
 	var doc SQLDoc
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	d.DisallowUnknownFields()
-	if err := d.Decode(&doc); err != nil {
-		return query.Request{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the body is not a statement: " + err.Error(), Hint: `send {"sql": "SELECT …", "params": [], "at": "2026-11-20T03:00:00Z"}; params and at are optional`}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	dec.UseNumber() // parameters keep all their digits
+	err := dec.Decode(&doc)
+	if err == nil && dec.More() {
+		err = errors.New("text follows the document")
 	}
-	req := query.Request{SQL: doc.SQL, Params: make([]any, len(doc.Params))}
-	for i, p := range doc.Params {
-		req.Params[i] = plainNumbers(p)
+	if err != nil {
+		return query.Request{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the body is not a statement: " + strings.TrimPrefix(err.Error(), "json: "), Hint: sqlHint}
 	}
-	if doc.At != "" {
-		at, err := parseAsOf(doc.At)
+	req := query.Request{SQL: doc.SQL, Params: doc.Params, Timeout: time.Duration(doc.TimeoutMS) * time.Millisecond}
+	switch {
+	case strings.TrimSpace(doc.SQL) == "":
+		return req, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the statement is empty", Hint: sqlHint}
+	case doc.TimeoutMS < 0:
+		return req, &tarn.Error{Code: tarn.CodeInvalid, Detail: "timeout_ms is negative"}
+	case doc.At != "":
+		at, err := parseAt(doc.At)
 		if err != nil {
 			return req, err
 		}
@@ -121,30 +173,55 @@ func readStatement(w http.ResponseWriter, r *http.Request) (query.Request, error
 	return req, nil
 }
 
-// plainNumbers makes integers int64 and other numbers float64.
-func plainNumbers(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if i, err := v.Int64(); err == nil {
-			return i
-		}
-		f, _ := v.Float64()
-		return f
-	case []any:
-		for i := range v {
-			v[i] = plainNumbers(v[i])
-		}
-	}
-	return v
-}
-
-func parseAsOf(s string) (*query.AsOf, error) {
-	if id, err := strconv.ParseInt(s, 10, 64); err == nil {
+func parseAt(s string) (*query.AsOf, error) {
+	if id, err := strconv.ParseInt(s, 10, 64); err == nil && id > 0 {
 		return &query.AsOf{Snapshot: id}, nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: strconv.Quote(s) + " is neither a time nor a snapshot id", Hint: "write it like 2026-11-20T03:00:00Z"}
+		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "at=" + strconv.Quote(clip(s)) + " is neither a time nor the id of a snapshot", Hint: "write a time like 2026-11-20T03:00:00Z; system.snapshots lists the ids"}
 	}
 	return &query.AsOf{Time: t}, nil
+}
+
+// resultWriter holds the first bytes of a result back, and bounds the time of every write.
+type resultWriter struct {
+	w           http.ResponseWriter
+	rc          *http.ResponseController
+	contentType string
+	held        []byte
+	begun       bool
+}
+
+// Write implements io.Writer.
+func (o *resultWriter) Write(b []byte) (int, error) {
+	if !o.begun {
+		if o.held = append(o.held, b...); len(o.held) < sqlHold {
+			return len(b), nil
+		}
+		return len(b), o.begin()
+	}
+	_ = o.rc.SetWriteDeadline(time.Now().Add(writeTimeout)) // an error means there is no connection to wait for
+	return o.w.Write(b)
+}
+
+// begin sends the status and what was held back.
+func (o *resultWriter) begin() error {
+	o.begun = true
+	o.w.Header().Set("Content-Type", o.contentType)
+	_ = o.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_, err := o.w.Write(o.held)
+	o.held = nil
+	return err
+}
+
+// finish sends what is left and lifts the deadline for the next request of the connection.
+func (o *resultWriter) finish() error {
+	var err error
+	if !o.begun {
+		o.w.Header().Set("Content-Length", strconv.Itoa(len(o.held)))
+		err = o.begin()
+	}
+	_ = o.rc.SetWriteDeadline(time.Time{})
+	return err
 }
