@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,7 +22,38 @@ func (r *run) output(ctx context.Context, conn *duck.Conn, sql string) (*Result,
 	if err != nil {
 		return nil, err
 	}
+	if text, ok := asText(rows.Columns(), sql); ok {
+		columns := rows.Columns()
+		if err := rows.Close(); err != nil {
+			return nil, err
+		}
+		if rows, err = conn.Query(ctx, text); err != nil {
+			return nil, err
+		}
+		res := newResult(r, rows)
+		for i, c := range columns {
+			res.columns[i].Type = c.SQL
+		}
+		return res, nil
+	}
 	return newResult(r, rows), nil
+}
+
+// noArrow are types that Arrow has no place for, or that lose something on the way there.
+var noArrow = map[string]bool{"UHUGEINT": true, "BIGNUM": true, "BIT": true, "TIME WITH TIME ZONE": true, "GEOMETRY": true, "VARIANT": true, "TIME_NS": true}
+
+// asText returns the statement with the columns of such types cast to text.
+func asText(columns []duck.Column, sql string) (string, bool) {
+	found := false
+	list := make([]string, len(columns))
+	for i, c := range columns {
+		list[i] = fmt.Sprintf("#%d", i+1)
+		if noArrow[c.SQL] {
+			found, list[i] = true, list[i]+"::VARCHAR"
+		}
+		list[i] += " AS " + tarn.QuoteIdent(c.Name)
+	}
+	return "SELECT " + strings.Join(list, ", ") + " FROM (" + sql + ")", found
 }
 
 // export runs the statement into a Parquet file, which Write copies and the end of the run removes.
