@@ -121,6 +121,13 @@ func (r *Reader) Poll(ctx context.Context) (Entry, bool, error) {
 		}
 		b, err := record.DecodeBatch(msg.Data)
 		if err != nil {
+			// A scan may take short cuts: what counts is what the log itself says.
+			if again, e := r.sh.log.Get(ctx, msg.Seq); e == nil {
+				msg = again
+				b, err = record.DecodeBatch(msg.Data)
+			}
+		}
+		if err != nil {
 			r.damaged = err
 			r.skip(msg.Seq)
 			continue

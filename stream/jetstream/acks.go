@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,6 +29,7 @@ type acks struct {
 
 type waiter struct {
 	out   chan stream.AppendResult
+	acked *atomic.Uint64
 	timer *time.Timer
 }
 
@@ -41,9 +43,9 @@ func newAcks(nc *nats.Conn) (*acks, error) {
 }
 
 // expect returns the subject on which an acknowledgement will come and where its result goes,
-// exactly once.
-func (a *acks) expect(timeout time.Duration) (reply string, out <-chan stream.AppendResult) {
-	w := &waiter{out: make(chan stream.AppendResult, 1)}
+// exactly once. The sequence of a success is noted in acked before.
+func (a *acks) expect(timeout time.Duration, acked *atomic.Uint64) (reply string, out <-chan stream.AppendResult) {
+	w := &waiter{out: make(chan stream.AppendResult, 1), acked: acked}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.next++
@@ -61,6 +63,7 @@ func (a *acks) resolve(reply string, r stream.AppendResult) {
 	a.mu.Unlock()
 	if w != nil {
 		w.timer.Stop()
+		raise(w.acked, r.Seq)
 		w.out <- r
 	}
 }

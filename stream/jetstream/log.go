@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/tarn-data/tarn/stream"
@@ -20,6 +23,10 @@ type log struct {
 	name    string
 	subject string // of messages without key
 	keyed   string
+
+	dir   string        // of the message files of an embedded server, or ""
+	acked atomic.Uint64 // last sequence that is known to be durable
+	first atomic.Uint64 // first sequence, as far as is known
 }
 
 // streamConfig is the part of a JetStream stream's configuration that Tarn sets.
@@ -60,6 +67,14 @@ func (e *Engine) Open(ctx context.Context, cfg stream.LogConfig) (stream.Log, er
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", l.name, err)
 	}
+	if e.server != nil {
+		st, err := l.State(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("open log %s: %w", l.name, err)
+		}
+		l.acked.Store(st.LastSeq)
+		l.dir = filepath.Join(e.server.StoreDir(), server.DEFAULT_GLOBAL_ACCOUNT, "streams", l.name, "msgs")
+	}
 	return l, nil
 }
 
@@ -69,7 +84,7 @@ func (l *log) Append(msg []byte, expectLast uint64, keyed bool) <-chan stream.Ap
 	if keyed {
 		subject = l.keyed
 	}
-	reply, out := l.e.acks.expect(l.e.ackTimeout)
+	reply, out := l.e.acks.expect(l.e.ackTimeout, &l.acked)
 	err := l.e.writes.PublishMsg(&nats.Msg{
 		Subject: subject, Reply: reply, Data: msg,
 		Header: nats.Header{"Nats-Expected-Last-Sequence": []string{strconv.FormatUint(expectLast, 10)}},
@@ -191,6 +206,7 @@ func (l *log) State(ctx context.Context) (stream.LogState, error) {
 	if out.Messages == 0 {
 		out.FirstSeq = out.LastSeq + 1
 	}
+	raise(&l.first, out.FirstSeq)
 	return out, nil
 }
 
@@ -203,5 +219,15 @@ func (l *log) Purge(ctx context.Context, seq uint64) error {
 	if seq = min(seq, st.LastSeq); seq <= st.FirstSeq {
 		return nil
 	}
-	return l.e.api(ctx, "STREAM.PURGE."+l.name, map[string]any{"seq": seq}, nil)
+	if err := l.e.api(ctx, "STREAM.PURGE."+l.name, map[string]any{"seq": seq}, nil); err != nil {
+		return err
+	}
+	raise(&l.first, seq)
+	return nil
+}
+
+// raise sets v to at least n.
+func raise(v *atomic.Uint64, n uint64) {
+	for old := v.Load(); n > old && !v.CompareAndSwap(old, n); old = v.Load() {
+	}
 }

@@ -18,13 +18,17 @@ const (
 	scanMessages = 256
 	scanBytes    = 2 << 20
 	scanTimeout  = 5 * time.Second
+	// scanCheckBytes are read from files before retention is looked at again.
+	scanCheckBytes = 8 << 20
 )
 
-// scanner reads a log with batched direct gets.
+// scanner reads a log with batched direct gets, an embedded one from its files while that works.
 type scanner struct {
-	l      *log
-	filter string
-	from   uint64 // first sequence to ask for next
+	l         *log
+	files     *blocks // or nil
+	unchecked int     // bytes to read until the state of the log is looked at again
+	filter    string
+	from      uint64 // first sequence to ask for next
 
 	sub     *nats.Subscription
 	in      chan *nats.Msg
@@ -42,12 +46,19 @@ func (l *log) Scan(from uint64, o stream.ScanOptions) stream.Scanner {
 	s := &scanner{l: l, from: max(from, 1)}
 	if o.Keyed {
 		s.filter = l.keyed
+	} else if l.dir != "" {
+		s.files = &blocks{dir: l.dir}
 	}
 	return s
 }
 
 // Next implements stream.Scanner.
 func (s *scanner) Next(ctx context.Context) (stream.Message, bool, error) {
+	if s.files != nil && s.reply == "" && len(s.backlog) == 0 {
+		if msg, ok, err := s.fromFile(ctx); ok || err != nil {
+			return msg, ok, err
+		}
+	}
 	asked := false
 	for len(s.backlog) == 0 {
 		if s.reply == "" {
@@ -67,12 +78,32 @@ func (s *scanner) Next(ctx context.Context) (stream.Message, bool, error) {
 	s.backlog[0] = stream.Message{}
 	s.backlog = s.backlog[1:]
 	s.drain()
-	if s.reply == "" && !s.ended && len(s.backlog) < scanMessages/2 {
+	if s.reply == "" && !s.ended && len(s.backlog) < scanMessages/2 && s.files == nil {
 		if err := s.ask(); err != nil {
 			return stream.Message{}, false, err
 		}
 	}
 	return msg, true, nil
+}
+
+// fromFile reads the next message from the files, if it is durable and retention has not dropped
+// it: the files still hold what was purged for a while.
+func (s *scanner) fromFile(ctx context.Context) (stream.Message, bool, error) {
+	if s.unchecked <= 0 {
+		if _, err := s.l.State(ctx); err != nil {
+			return stream.Message{}, false, err
+		}
+		s.unchecked = scanCheckBytes
+	}
+	if s.from < s.l.first.Load() || s.from > s.l.acked.Load() {
+		return stream.Message{}, false, nil
+	}
+	msg, ok := s.files.get(s.from)
+	if ok {
+		s.from++
+		s.unchecked -= len(msg.Data)
+	}
+	return msg, ok, nil
 }
 
 // ask requests the messages from s.from on.
@@ -199,6 +230,9 @@ func (s *scanner) Skip(seq uint64) {
 
 // Close implements stream.Scanner.
 func (s *scanner) Close() {
+	if s.files != nil {
+		s.files.close()
+	}
 	if s.sub != nil {
 		s.sub.Unsubscribe() // fails only when the connection is closed
 		s.sub = nil
