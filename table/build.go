@@ -74,7 +74,7 @@ func (b *build) write(d manifestDraft) error {
 	return nil
 }
 
-// remove rewrites the manifests that hold the files. CodeConflict when one of them is not live.
+// remove rewrites the manifests that hold the files, together. CodeConflict when a file is not live.
 func (b *build) remove(ctx context.Context, files []DataFile) error {
 	gone := map[string]bool{}
 	for _, f := range files {
@@ -84,6 +84,7 @@ func (b *build) remove(ctx context.Context, files []DataFile) error {
 		}
 		gone[path] = true
 	}
+	var d manifestDraft
 	for _, m := range slices.Clone(b.manifests) {
 		if len(gone) == 0 {
 			break
@@ -92,7 +93,9 @@ func (b *build) remove(ctx context.Context, files []DataFile) error {
 		if err != nil {
 			return err
 		}
-		var d manifestDraft
+		if !slices.ContainsFunc(entries, func(e entry) bool { return gone[e.file.Path] }) {
+			continue
+		}
 		for _, e := range entries {
 			if gone[e.file.Path] {
 				delete(gone, e.file.Path)
@@ -102,18 +105,21 @@ func (b *build) remove(ctx context.Context, files []DataFile) error {
 				d.existing = append(d.existing, e)
 			}
 		}
-		if len(d.deleted) == 0 {
-			continue
-		}
 		b.replace(m)
-		if err := b.write(d); err != nil {
-			return err
+		if len(d.existing)+len(d.deleted) >= fullManifest {
+			if err := b.write(d); err != nil {
+				return err
+			}
+			d = manifestDraft{}
 		}
 	}
 	for path := range gone {
 		return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("the file %s is no longer in table %s", path, b.cur.Name), Hint: "another commit replaced it: start from the current state"}
 	}
-	return nil
+	if len(d.deleted) == 0 {
+		return nil
+	}
+	return b.write(d)
 }
 
 // replace takes a manifest out.

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tarn-data/tarn/lake"
 )
@@ -59,18 +62,25 @@ func (s *Store) sweep(ctx context.Context, st *State) (int, error) {
 		if err != nil || len(urls) == 0 {
 			return deleted, err
 		}
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(8)
+		args := []any{st.UUID}
 		for _, url := range urls {
-			if key, ok := s.bucket.Key(url); ok {
-				if err := s.bucket.Delete(ctx, key); err != nil {
-					return deleted, err
-				}
-			}
+			args = append(args, url)
 			s.cache.forget(url)
-			if _, err := s.db.Exec(ctx, "DELETE FROM removed_files WHERE table_uuid = ? AND path = ?", st.UUID, url); err != nil {
-				return deleted, err
+			if key, ok := s.bucket.Key(url); ok {
+				g.Go(func() error { return s.bucket.Delete(gctx, key) })
 			}
-			deleted++
 		}
+		if err := g.Wait(); err != nil {
+			return deleted, err
+		}
+		// The rows go last: what a crash leaves here is deleted once more, which does no harm.
+		n, err := s.db.Exec(ctx, "DELETE FROM removed_files WHERE table_uuid = ? AND path IN (?"+strings.Repeat(", ?", len(urls)-1)+")", args...)
+		if err != nil {
+			return deleted, err
+		}
+		deleted += int(n)
 	}
 }
 

@@ -52,7 +52,11 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	dir := t.TempDir()
+	return newRigIn(t, t.TempDir())
+}
+
+func newRigIn(t testing.TB, dir string) *rig {
+	t.Helper()
 	b, err := fs.Open(filepath.Join(dir, "lake"))
 	must(t, err)
 	t.Cleanup(func() { must(t, b.Close()) })

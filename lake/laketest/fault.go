@@ -104,6 +104,13 @@ func Wrap(b lake.Bucket, fail, stop Match) *Faults { return &Faults{Bucket: b, f
 // Moments returns how many moments have passed: two per operation.
 func (f *Faults) Moments() int { return int(f.count.Load()) }
 
+// Heal ends the injection of errors. A stop stays.
+func (f *Faults) Heal() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = nil
+}
+
 // Stopped reports whether the stop has come.
 func (f *Faults) Stopped() bool { return f.dead.Load() }
 
