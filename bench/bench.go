@@ -18,9 +18,6 @@ const (
 	DefaultEvents = 2_000_000
 	DefaultRuns   = 3
 	DefaultDir    = ".tarn/bench"
-	// DefaultPauseEnv makes tarn up accept records without delivering them, so that the time of the
-	// stream and that of the delivery are measured apart.
-	DefaultPauseEnv = "TARN_BENCH_PAUSE_DELIVERY=1"
 )
 
 // Options say what to measure. The zero value, with a Binary, is the committed benchmark.
@@ -31,7 +28,6 @@ type Options struct {
 	Events  int64    // events of the large scenarios; others scale with it; 0 means DefaultEvents, at least 10,000
 	Runs    int      // how often the scenarios that report medians run; 0 means DefaultRuns
 	Only    []string // names of the scenarios to run; nil means all
-	Pause   string   // environment KEY=value that pauses delivery; "" means DefaultPauseEnv
 
 	// Progress, if set, is told what happens now, in a few words.
 	Progress func(text string)
@@ -74,9 +70,6 @@ func (o *Options) complete() error {
 	}
 	if o.Runs == 0 {
 		o.Runs = DefaultRuns
-	}
-	if o.Pause == "" {
-		o.Pause = DefaultPauseEnv
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}
@@ -196,6 +189,9 @@ func (srv *server) remove() {
 func (srv *server) settle(ctx context.Context, n int64) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
+	if err := srv.Act(ctx, pipeline, "flush"); err != nil {
+		return time.Time{}, fmt.Errorf("%w\n%s", err, srv.Log())
+	}
 	counts, at, err := srv.Settled(ctx, pipeline, n, 5*time.Millisecond)
 	if err != nil {
 		return at, fmt.Errorf("%w\n%s", err, srv.Log())

@@ -91,11 +91,14 @@ func (s *session) warmUp(ctx context.Context) error {
 }
 
 func (s *session) ingestAndCatchUp(ctx context.Context, m *samples) error {
-	srv, err := s.start(ctx, "", s.Pause)
+	srv, err := s.start(ctx, "")
 	if err != nil {
 		return err
 	}
 	defer func() { srv.remove() }()
+	if err := srv.Act(ctx, pipeline, "pause"); err != nil {
+		return err
+	}
 	r, err := s.post(ctx, srv, s.Events)
 	if err != nil {
 		return err
@@ -107,7 +110,7 @@ func (s *session) ingestAndCatchUp(ctx context.Context, m *samples) error {
 		return err
 	}
 	if counts.Committed != 0 || counts.Pending != s.Events {
-		return fmt.Errorf("%s should have paused the delivery, but the pipeline is at %+v", s.Pause, counts)
+		return fmt.Errorf("the delivery is paused, but the pipeline is at %+v", counts)
 	}
 	srv.Kill()
 	if err := s.launch(ctx, srv); err != nil {

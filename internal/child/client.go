@@ -83,6 +83,13 @@ func (c *Client) Pipeline(ctx context.Context, name string) (Counts, error) {
 	return Counts{Accepted: d.Records + d.Lag, Committed: d.Records - d.Failed, Failed: d.Failed, Pending: d.Lag}, nil
 }
 
+// Act does something with a pipeline: flush (and wait until all that was accepted is committed),
+// pause or resume.
+func (c *Client) Act(ctx context.Context, pipeline, action string) error {
+	_, err := c.Do(ctx, http.MethodPost, "/v1/pipelines/"+pipeline+"/"+action, nil, nil)
+	return err
+}
+
 // Settled waits until the pipeline has accepted at least n records and none is pending, asking every
 // interval, and returns the counts and when it saw them.
 func (c *Client) Settled(ctx context.Context, pipeline string, n int64, interval time.Duration) (Counts, time.Time, error) {
