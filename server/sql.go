@@ -47,7 +47,7 @@ func (s *Server) mountSQL(api huma.API) {
 		Method: http.MethodPost, Path: "/v1/sql", OperationID: "sql", Tags: []string{"tables"},
 		Summary: "Ask with SQL",
 		Description: "Runs one SELECT over the schemas curated and system, in the dialect of DuckDB, and streams the result in the format that Accept names. " +
-			"It ends when the client goes. An error after the first rows stands in the member error of JSON, in a last line of NDJSON, and cuts the connection in the other formats.",
+			"It ends when the client goes. An error after the first rows stands in the member error of JSON and in a last line of NDJSON, and cuts the connection in every format.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json": {Schema: huma.SchemaFromType(schemas, reflect.TypeFor[SQLDoc]())},
 			"application/sql":  {Schema: text, Example: "SELECT count(*) FROM curated.telemetry"},
@@ -102,21 +102,15 @@ func (s *Server) sql(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil && !out.begun:
 		s.problems.Write(w, r, err)
-	case err != nil && req.Format != query.JSON && req.Format != query.NDJSON:
-		s.cut(r, err) // these formats cannot say that they are not complete
+	case err != nil: // no reader may take a part for the whole, whatever the format says of the error
+		s.opts.Logger.Debug("a result was cut", "err", err)
+		_ = out.rc.Flush() // the error that JSON and NDJSON end in
+		panic(http.ErrAbortHandler)
 	default:
-		if ferr := out.finish(); err != nil || ferr != nil {
-			s.opts.Logger.Debug("a result ended early", "err", errors.Join(err, ferr))
+		if err := out.finish(); err != nil {
+			s.opts.Logger.Debug("the client of a result went away", "err", err)
 		}
 	}
-}
-
-// cut ends the connection in the middle of an answer.
-func (s *Server) cut(r *http.Request, err error) {
-	if r.Context().Err() == nil {
-		s.opts.Logger.Debug("a result was cut", "err", err)
-	}
-	panic(http.ErrAbortHandler)
 }
 
 func readSQL(w http.ResponseWriter, r *http.Request) (query.Request, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,61 +13,83 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
-	"github.com/tarn-data/tarn/engine"
 	"github.com/tarn-data/tarn/project"
 )
 
+// appliedFile is where an engine keeps, in its data folder, the project it applied last.
+const appliedFile = "project.json"
+
 func (a *app) planCommand() *cobra.Command {
-	var data string
+	var data, server string
 	c := a.jsonFlag(&cobra.Command{
 		Use:   "plan [DIR]",
-		Short: "Show what tarn up would create, change or leave",
-		Long: `Compares the project in DIR, by default the current folder, with what was applied to its data
-folder last. Nothing is started or changed.`,
-		Example: "  tarn plan\n  tarn plan mylake --data /srv/mylake --json",
-		Args:    args(0, 1, "at most one folder"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			dir := folder(args)
-			if data == "" {
-				data = filepath.Join(dir, engine.DataFolder)
-			}
-			now, faults, err := loadProject(dir)
-			if err != nil {
-				return err
-			}
-			if len(faults) > 0 {
-				fmt.Fprint(a.errOut, faults.String())
-				a.say(screen.Plural(len(faults), "fault") + " in the project")
-				return errReported
-			}
-			before, err := applied(data)
-			if err != nil {
-				return err
-			}
-			changes := project.Plan(before, now)
-			if a.json {
-				return a.printJSON(json.RawMessage(changes.JSON()))
-			}
-			fmt.Fprint(a.out, changes.String())
-			return nil
-		},
+		Short: "Show what up would create, change or leave",
+		Long: `Compares the project in DIR, by default the current folder, with the one that was applied last to
+the data folder, or with the one that a server runs now when --server names it. Nothing is changed.
+Lines that begin with ! can lose or strand data. A project with faults is refused, as validate does.`,
+		Example: `  tarn plan
+  tarn plan mylake --json
+  tarn plan mylake --server http://127.0.0.1:8080`,
+		Args: args(0, 1, "at most one folder"),
 	})
-	c.Flags().StringVar(&data, "data", "", "data folder (default: DIR/"+engine.DataFolder+")")
+	c.Flags().StringVar(&data, "data", "", "data folder (default: DIR/.tarn)")
+	c.Flags().StringVar(&server, "server", "", "compare with what runs at this address")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		dir := folder(args)
+		next, faults, err := loadProject(dir)
+		if err != nil {
+			return err
+		}
+		if len(faults) > 0 {
+			fmt.Fprint(a.errOut, faults.String())
+			a.say(screen.Plural(len(faults), "fault") + " in the project")
+			return errReported
+		}
+		if data == "" {
+			data = filepath.Join(dir, ".tarn")
+		}
+		last, err := a.applied(c.Context(), data, server)
+		if err != nil {
+			return err
+		}
+		changes := project.Plan(last, next)
+		if a.json {
+			_, err = a.out.Write(changes.JSON())
+		} else {
+			_, err = fmt.Fprint(a.out, changes.String())
+		}
+		return err
+	}
 	return c
 }
 
-// applied reads the project that was applied to a data folder last, nil for none.
-func applied(data string) (*project.Project, error) {
-	b, err := os.ReadFile(filepath.Join(data, engine.Applied))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// applied returns the project a server runs, or the one a data folder remembers, nil when there is none.
+func (a *app) applied(ctx context.Context, data, server string) (*project.Project, error) {
+	var raw []byte
+	if server != "" {
+		a.server = server
+		cl, err := a.client()
+		if err != nil {
+			return nil, err
+		}
+		var doc json.RawMessage
+		if err := cl.Get(ctx, "/v1/project", &doc); err != nil {
+			return nil, err
+		}
+		raw = doc
+	} else {
+		b, err := os.ReadFile(filepath.Join(data, appliedFile))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(data, appliedFile), unwrapPath(err))
+		}
+		raw = b
 	}
-	if err != nil {
-		return nil, err
+	var p project.Project
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the project that was applied last cannot be read", Hint: "was it written by another version of Tarn?", Err: err}
 	}
-	p := new(project.Project)
-	if err := json.Unmarshal(b, p); err != nil {
-		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "what was applied to " + data + " cannot be read", Hint: "start the lake with tarn up, which writes it again", Err: err}
-	}
-	return p, nil
+	return &p, nil
 }

@@ -53,13 +53,13 @@ func folder(args []string) string {
 	return args[0]
 }
 
-// loadProject reads a project with its SQL checked by DuckDB.
+// loadProject reads a project with its SQL checked as a running engine would.
 func loadProject(dir string) (*project.Project, project.Faults, error) {
-	c, err := engine.NewChecker()
+	checker, err := engine.NewChecker()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer c.Close()
-	p, faults := project.LoadDir(dir, c.Options())
+	defer checker.Close()
+	p, faults := project.LoadDir(dir, checker.Options())
 	return p, faults, nil
 }
