@@ -99,10 +99,10 @@ func (sh *shard) commit(g *group) {
 			m.first = g.base + uint64(m.index)
 		}
 	}
-	sh.settle(g, nil)
 	if sh.s.cfg.OnCommit != nil {
 		sh.s.cfg.OnCommit(Commit{Shard: sh.id, Records: count, Requests: len(g.members), Bytes: len(data), Took: took})
 	}
+	sh.settle(g, nil)
 }
 
 // settle answers the callers of a group.

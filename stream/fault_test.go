@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	tarn "github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/stream/jetstream"
 )
 
 // TestAmbiguous runs two writers on one log through an engine that loses messages and
@@ -140,7 +143,52 @@ func TestForeignRequest(t *testing.T) {
 	}
 }
 
-// TestStorageFailed: an engine that cannot write any more fails appends at once.
+// TestStorageFull: an engine whose storage is full fails appends at once, and takes them again when
+// there is room.
+func TestStorageFull(t *testing.T) {
+	ctx := context.Background()
+	e, err := jetstream.Start(ctx, jetstream.ServerOptions{Dir: t.TempDir(), MaxBytes: 8 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	ahead := time.Duration(0)
+	s := open(t, e, stream.Config{Retention: time.Hour, Clock: func() time.Time { return time.Now().Add(ahead) }})
+	defer s.Close()
+	for n := 0; ; n++ {
+		began := time.Now()
+		_, err := s.Append(ctx, 0, body(500), "")
+		if err == nil && n < 100 {
+			continue
+		}
+		if tarn.CodeOf(err) != tarn.CodeUnavailable || time.Since(began) > 5*time.Second || n < 20 {
+			t.Fatal(n, err, time.Since(began))
+		}
+		break
+	}
+	ahead = 2 * time.Hour
+	if err := s.Expire(ctx); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, s, 0, body(500), "")
+	readAll(t, s, 0, stream.Cursor{}) // fails on a gap
+	if err := e.Healthy(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStartFails: a folder that cannot be used is an error, not the end of the process.
+func TestStartFails(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := jetstream.Start(context.Background(), jetstream.ServerOptions{Dir: file}); err == nil {
+		t.Fatal("started in a file")
+	}
+}
+
+// TestGivesUp: an engine that has gone fails appends after CommitTimeout.
 func TestGivesUp(t *testing.T) {
 	e := embedded(t, t.TempDir())
 	f := &faultyEngine{Engine: e}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	tarn "github.com/tarn-data/tarn"
@@ -74,7 +75,8 @@ func (sh *shard) repair(r AppendResult) {
 		return
 	}
 	if !errors.Is(errs[0], ErrConflict) || sh.failures > 3 {
-		sh.pause(min(time.Second, 5*time.Millisecond<<min(sh.failures, 8)))
+		most := min(time.Second, 5*time.Millisecond<<min(sh.failures, 8))
+		sh.pause(most/2 + rand.N(most/2)) // writers that contend get out of step
 	}
 }
 

@@ -51,10 +51,12 @@ func requestID(key string, piece int) record.RequestID {
 }
 
 // wait returns when the requests in the log are known.
-func (r *requests) wait(ctx context.Context) error {
+func (r *requests) wait(ctx context.Context, closing <-chan struct{}) error {
 	select {
 	case <-r.ready:
 		return nil
+	case <-closing:
+		return errClosing
 	case <-ctx.Done():
 		return &tarn.Error{Code: tarn.CodeCanceled, Detail: "the caller did not wait for earlier requests to be read", Err: ctx.Err()}
 	}

@@ -99,7 +99,7 @@ func openShard(ctx context.Context, s *Stream, e Engine, id int) (*shard, error)
 func (sh *shard) append(ctx context.Context, seg record.Segment, key string) (Ack, error) {
 	if key != "" {
 		seg.Request = requestID(key, 0)
-		if err := sh.requests.wait(ctx); err != nil {
+		if err := sh.requests.wait(ctx, sh.s.ctx.Done()); err != nil {
 			return Ack{}, err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultGroupBytes    = 4 << 20
-	DefaultMaxPending    = 64 << 20
+	DefaultMaxPending    = 32 << 20
 	DefaultTailBytes     = 16 << 20
 	DefaultMaxRequests   = 1 << 20
 	DefaultCommitTimeout = 30 * time.Second
@@ -42,7 +42,10 @@ type Config struct {
 
 	Clock    func() time.Time
 	Logger   *slog.Logger
-	OnCommit func(Commit) // called for every message that became durable, must return quickly
+
+	// OnCommit is called for every message that became durable, before its callers are answered.
+	// Shards call it concurrently; it must return quickly.
+	OnCommit func(Commit)
 }
 
 // Commit describes one message that became durable.

@@ -100,7 +100,7 @@ func parseAck(m *nats.Msg) stream.AppendResult {
 	switch ack.Error.ErrCode {
 	case codeWrongLast, codeWrongLastConst:
 		return stream.AppendResult{Err: fmt.Errorf("%w: %w", stream.ErrConflict, ack.Error)}
-	case codeStoreFailed:
+	case codeStoreFailed, codeStorageFull, codeNoResources, codeAccountFull:
 		return stream.AppendResult{Err: fmt.Errorf("%w: %w", stream.ErrStorage, ack.Error)}
 	}
 	if ack.Error.Code/100 == 4 {

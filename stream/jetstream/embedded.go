@@ -17,7 +17,10 @@ const (
 	// than 32 MiB with the message's header.
 	embeddedMaxMessage = 31 << 20
 
-	readyTimeout = 30 * time.Second
+	// readyTimeout is how long a server that has started may take to accept connections.
+	readyTimeout = 5 * time.Second
+	// slowStart is after how long a start is worth a message.
+	slowStart = 10 * time.Second
 )
 
 // ServerOptions describe an embedded server.
@@ -58,19 +61,11 @@ func Start(ctx context.Context, o ServerOptions) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jetstream: %w", err)
 	}
-	srv.SetLoggerV2(newLogger(o.Logger), false, false, false)
-	go srv.Start()
-	wait := readyTimeout
-	if d, ok := ctx.Deadline(); ok {
-		wait = min(wait, time.Until(d))
-	}
-	if !srv.ReadyForConnections(wait) {
-		srv.Shutdown()
-		return nil, fmt.Errorf("jetstream: the embedded server was not ready within %v", wait)
-	}
-	if !srv.JetStreamEnabled() {
-		srv.Shutdown()
-		return nil, fmt.Errorf("jetstream: the embedded server cannot use the folder %s", dir)
+	log := newLogger(o.Logger)
+	srv.SetLoggerV2(log, false, false, false)
+	if err := startServer(ctx, srv, log); err != nil {
+		stopServer(srv)
+		return nil, err
 	}
 	e := &Engine{server: srv, logger: o.Logger, prefix: "tarn", replicas: 1}
 	if err := e.connect(nats.DefaultURL, nats.InProcessServer(srv)); err != nil {
@@ -78,6 +73,30 @@ func Start(ctx context.Context, o ServerOptions) (*Engine, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// startServer starts the server and waits until it has recovered its logs, however long that takes.
+func startServer(ctx context.Context, srv *server.Server, log *logger) error {
+	started := make(chan struct{})
+	go func() {
+		srv.Start()
+		close(started)
+	}()
+	slow := time.NewTicker(slowStart)
+	defer slow.Stop()
+	for {
+		select {
+		case <-started:
+			if why := log.fatal(); why != "" || !srv.ReadyForConnections(readyTimeout) || !srv.JetStreamEnabled() {
+				return fmt.Errorf("jetstream: the embedded server did not start: %s", why)
+			}
+			return nil
+		case <-slow.C:
+			log.out.Info("still recovering the logs; after a process was killed they are read through once")
+		case <-ctx.Done():
+			return fmt.Errorf("jetstream: the embedded server did not start in time: %w", ctx.Err())
+		}
+	}
 }
 
 // stopServer ends the embedded server and waits for it.

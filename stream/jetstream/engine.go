@@ -100,6 +100,18 @@ func (e *Engine) MaxMessage() int {
 // Exclusive implements stream.Engine: nobody else reaches an embedded server.
 func (e *Engine) Exclusive() bool { return e.server != nil }
 
+// Healthy reports what keeps the engine from taking appends, or nil. After its disk was full an
+// embedded server takes none until the process starts again.
+func (e *Engine) Healthy() error {
+	switch {
+	case e.server != nil && !e.server.JetStreamEnabled():
+		return errors.New("jetstream: the embedded server has stopped; its disk may be full")
+	case !e.writes.IsConnected() || !e.reads.IsConnected():
+		return errors.New("jetstream: no connection to a server")
+	}
+	return nil
+}
+
 // Close implements stream.Engine.
 func (e *Engine) Close() error {
 	e.closeConns()
@@ -170,11 +182,13 @@ func (e *apiError) Error() string { return fmt.Sprintf("jetstream: %s (%d)", e.D
 
 // Error codes of JetStream.
 const (
+	codeAccountFull    = 10002
+	codeNoResources    = 10023
 	codeNoMessage      = 10037
-	codeStreamNotFound = 10059
+	codeStorageFull    = 10047
 	codeNameInUse      = 10058
-	codeStoreFailed    = 10077
 	codeWrongLast      = 10071
+	codeStoreFailed    = 10077
 	codeWrongLastConst = 10164
 )
 
