@@ -43,7 +43,8 @@ type DataFile struct {
 // Lower and Upper are Go values by the column's kind: bool; int64 for Int and Long; float64 for
 // Float and Double; string for String, JSON and Decimal; time.Time in UTC for Date, Timestamp and
 // TimestampTZ; time.Duration since midnight for Time; uuid.UUID; []byte for Binary. Nil is unknown.
-// They bound the column's values but need not occur: long strings are cut when stored.
+// Time and UUID may be handed in as DuckDB's text. They bound the column's values but need not
+// occur: long strings are cut when stored.
 type ColumnStats struct {
 	Values, Nulls, NaNs, Bytes int64
 	Lower, Upper               any

@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/iceberg-go"
 	"github.com/google/uuid"
 
@@ -57,6 +56,9 @@ func literal(t tarn.Type, v any) (iceberg.Literal, error) {
 			return iceberg.NewLiteral(iceberg.Date(floorDiv(v.Unix(), 86400))), nil
 		}
 	case tarn.Time:
+		if text, ok := v.(string); ok { // as DuckDB prints it
+			v, _ = ParseBound(t, text)
+		}
 		if v, ok := v.(time.Duration); ok {
 			return iceberg.NewLiteral(iceberg.Time(v.Microseconds())), nil
 		}
@@ -70,6 +72,9 @@ func literal(t tarn.Type, v any) (iceberg.Literal, error) {
 		}
 	case tarn.UUID:
 		switch v := v.(type) {
+		case string:
+			id, err := uuid.Parse(v)
+			return iceberg.NewLiteral(id), err
 		case uuid.UUID:
 			return iceberg.NewLiteral(v), nil
 		case [16]byte:
@@ -106,16 +111,20 @@ func float(v any) (float64, bool) {
 	return float64(i), ok
 }
 
+// decimalLiteral reads a decimal exactly: digits that the type cannot hold are an error.
 func decimalLiteral(t tarn.Type, s string) (iceberg.Literal, error) {
 	r, ok := new(big.Rat).SetString(s)
-	if !ok {
-		return nil, fmt.Errorf("%q is no decimal", s)
-	}
-	r.Mul(r, new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(t.Scale)), nil)))
-	if !r.IsInt() || len(r.Num().Text(10)) > 39 {
+	if !ok || !r.IsInt() && !new(big.Rat).Mul(r, pow10(t.Scale)).IsInt() {
 		return nil, fmt.Errorf("%q is no %s", s, t)
 	}
-	return iceberg.NewLiteral(iceberg.Decimal{Val: decimal128.FromBigInt(r.Num()), Scale: t.Scale}), nil
+	if new(big.Rat).Abs(r).Cmp(pow10(t.Precision-t.Scale)) >= 0 {
+		return nil, fmt.Errorf("%q is no %s", s, t)
+	}
+	return iceberg.StringLiteral(r.FloatString(t.Scale)).To(iceberg.DecimalTypeOf(t.Precision, t.Scale))
+}
+
+func pow10(n int) *big.Rat {
+	return new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil))
 }
 
 // goValue is the inverse of literal for the values iceberg-go hands out. Unknown types give nil.
