@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +21,7 @@ type model struct {
 	dir   string
 	e     stream.Engine
 	s     *stream.Stream
-	ahead time.Duration
+	ahead atomic.Int64 // of the clock, in nanoseconds
 
 	shards   [2][]string
 	requests map[string]stream.Ack
@@ -65,7 +66,7 @@ func TestModel(t *testing.T) {
 func (m *model) open(tail int) {
 	m.e = embedded(m.t, m.dir)
 	m.s = open(m.t, m.e, stream.Config{Shards: len(m.shards), Retention: time.Hour, TailBytes: tail, GroupBytes: 2000,
-		Clock: func() time.Time { return time.Now().Add(m.ahead) }})
+		Clock: func() time.Time { return time.Now().Add(time.Duration(m.ahead.Load())) }})
 }
 
 func (m *model) close() {
@@ -221,9 +222,9 @@ func (m *model) step(rt *rapid.T, r *modelReader) bool {
 
 // expire drops all but the last message of each shard.
 func (m *model) expire(rt *rapid.T) {
-	m.ahead = 2 * time.Hour
+	m.ahead.Store(int64(2 * time.Hour))
 	err := m.s.Expire(context.Background())
-	m.ahead = 0
+	m.ahead.Store(0)
 	if err != nil {
 		rt.Fatal(err)
 	}

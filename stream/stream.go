@@ -40,8 +40,8 @@ type Config struct {
 	MaxRequests   int           // idempotent requests remembered, per shard (I8)
 	CommitTimeout time.Duration // how long a failing append is tried again
 
-	Clock    func() time.Time
-	Logger   *slog.Logger
+	Clock  func() time.Time
+	Logger *slog.Logger
 
 	// OnCommit is called for every message that became durable, before its callers are answered.
 	// Shards call it concurrently; it must return quickly.
