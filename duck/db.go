@@ -17,6 +17,7 @@ type DB struct {
 
 	mu     sync.Mutex
 	cur    *instance
+	starts int64 // instances started
 	closed bool
 }
 
@@ -40,7 +41,7 @@ func Open(o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.cur = in
+	d.cur, d.starts = in, 1
 	return d, nil
 }
 
@@ -143,6 +144,7 @@ func (d *DB) take() (*Conn, error) {
 			return nil, err
 		}
 		d.cur = in
+		d.starts++
 	}
 	in := d.cur
 	if n := len(in.idle); n > 0 {
@@ -176,6 +178,14 @@ func (d *DB) put(c *Conn, keep bool) {
 	}
 	d.mu.Unlock()
 	<-d.slots
+}
+
+// Starts returns how many instances there have been: it changes when one that failed was replaced,
+// and with it every table that was made.
+func (d *DB) Starts() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.starts
 }
 
 // Exec runs one or more statements and discards their results. Arguments bind to the last one.

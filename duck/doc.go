@@ -14,6 +14,5 @@
 // The driver is the C API by way of duckdb-go-bindings rather than database/sql: only so
 // do results stream (database/sql holds the whole result in memory, against I8).
 //
-// Results need the build tag duckdb_arrow. Without it the package compiles and every reading of
-// rows fails with tarn.CodeUnsupported.
+// Results need the build tag duckdb_arrow; without it the package does not build.
 package duck

@@ -42,6 +42,7 @@ func (f *Fault) fatal() bool {
 }
 
 func newFault(msg string) *Fault {
+	msg, _, _ = strings.Cut(msg, "\n\nStack Trace:")
 	f := &Fault{Message: msg, Class: "Error"}
 	if class, _, ok := strings.Cut(msg, ": "); ok && strings.HasSuffix(class, "Error") && len(class) < 40 {
 		f.Class = class
@@ -127,7 +128,7 @@ var jsonFault = regexp.MustCompile(`(?s)in file "((?:[^"]|"")*)", in (?:line|rec
 // JSONFault is where and why ReadNDJSON refused a record.
 type JSONFault struct {
 	File   string
-	Line   int // 1-based: the line of the file
+	Line   int // 1-based line of the file; near it only when a date or time did not fit
 	Reason string
 }
 

@@ -66,8 +66,8 @@ func inner(lt capi.LogicalType) string {
 }
 
 // Describe returns the columns a SELECT would yield, without running it. A column of a type tables
-// can not hold is an error that says which; an untyped NULL becomes VARCHAR. Parameters may stand
-// in sql; their types do not matter.
+// can not hold is an error that says which; an untyped NULL is an INTEGER, as DuckDB has it. A
+// parameter in sql needs a cast.
 func (d *DB) Describe(ctx context.Context, sql string) ([]tarn.Field, error) {
 	cols, err := d.Columns(ctx, sql)
 	if err != nil {
@@ -85,7 +85,7 @@ func (d *DB) Describe(ctx context.Context, sql string) ([]tarn.Field, error) {
 }
 
 func tableType(c Column) (tarn.Type, error) {
-	t, err := tarn.ParseType(strings.ReplaceAll(c.SQL, "NULL", "VARCHAR"))
+	t, err := tarn.ParseType(c.SQL)
 	if err != nil {
 		return t, &tarn.Error{Code: tarn.CodeSchema, Detail: fmt.Sprintf("the column %s has the type %s, which tables can not hold", c.Name, c.SQL),
 			Hint: "cast it, for example to VARCHAR"}

@@ -18,6 +18,7 @@ type planner struct {
 
 	mu    sync.RWMutex
 	stubs map[string]string // table and columns → name of the stub
+	start int64             // the instance the stubs are in
 }
 
 const maxStubs = 1000 // a schema that evolves leaves stubs behind
@@ -35,14 +36,19 @@ func newPlanner() (*planner, error) {
 func (p *planner) stub(ctx context.Context, table string, schema tarn.Schema) (string, error) {
 	columns := columnList(schema)
 	key := table + "\n" + columns
+	start := p.db.Starts()
 	p.mu.RLock()
-	name := p.stubs[key]
+	name, old := p.stubs[key], p.start
 	p.mu.RUnlock()
-	if name != "" {
+	if name != "" && start == old {
 		return name, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.start != start { // the instance failed and was replaced by an empty one
+		clear(p.stubs)
+		p.start = start
+	}
 	if p.stubs[key] != "" {
 		return p.stubs[key], nil
 	}
