@@ -59,7 +59,7 @@ func (s *Store) change(ctx context.Context, name string, build func(context.Cont
 		if d == nil {
 			return cur, nil
 		}
-		next, err := s.publish(ctx, cur, d)
+		next, err := s.publish(ctx, h, cur, d)
 		if err == nil {
 			h.advance(next)
 			s.retire(ctx, cur, next)
@@ -81,14 +81,15 @@ func (s *Store) change(ctx context.Context, name string, build func(context.Cont
 
 // publish makes the new metadata files durable, then moves the pointer and everything that goes
 // with it in one transaction.
-func (s *Store) publish(ctx context.Context, cur *State, d *draft) (*State, error) {
+func (s *Store) publish(ctx context.Context, h *handle, cur *State, d *draft) (*State, error) {
 	if d.meta == nil {
 		return cur, s.db.Tx(ctx, func(tx *metadb.Tx) error { return d.also(ctx, tx) })
 	}
-	data, err := d.meta.encode()
+	data, err := d.meta.encode(h.text[:0])
 	if err != nil {
 		return nil, err
 	}
+	h.text = data
 	key := fmt.Sprintf("%s/metadata/%05d-%s.metadata.json", cur.Prefix, cur.Version+1, uuid.NewString())
 	next, err := s.newState(cur.Name, cur.Prefix, key, cur.Version+1, d.meta, cur)
 	if err != nil {

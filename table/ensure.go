@@ -88,7 +88,7 @@ func (s *Store) create(ctx context.Context, def Definition) (*State, error) {
 		return nil, err
 	}
 	m.location = s.bucket.URL(prefix)
-	data, err := m.encode()
+	data, err := m.encode(nil)
 	if err != nil {
 		return nil, err
 	}

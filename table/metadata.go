@@ -92,8 +92,8 @@ type sortOrder struct {
 	Fields []any `json:"fields"`
 }
 
-// encode returns the metadata file.
-func (m *metadata) encode() ([]byte, error) {
+// encode appends the metadata file to buf, which may be nil.
+func (m *metadata) encode(buf []byte) ([]byte, error) {
 	h := head{FormatVersion: formatVersion, UUID: m.uuid, Location: m.location, Sequence: m.sequence, UpdatedMS: m.updatedMS,
 		LastColumnID: m.lastColumnID, SchemaID: m.schemaID, Schemas: m.schemas, SpecID: m.specID, Specs: m.specs,
 		LastPartition: m.lastPartition, SortOrders: []sortOrder{{Fields: []any{}}}, Properties: m.properties,
@@ -110,29 +110,27 @@ func (m *metadata) encode() ([]byte, error) {
 	for _, s := range m.snapshots {
 		size += len(s.text) + 80
 	}
-	var b bytes.Buffer
-	b.Grow(size)
-	b.Write(text[:len(text)-1]) // without the closing brace
-	b.WriteString(`,"snapshots":[`)
+	buf = slices.Grow(buf, size)
+	buf = append(buf, text[:len(text)-1]...) // without the closing brace
+	buf = append(buf, `,"snapshots":[`...)
 	for i, s := range m.snapshots {
 		if i > 0 {
-			b.WriteByte(',')
+			buf = append(buf, ',')
 		}
-		b.Write(s.text)
+		buf = append(buf, s.text...)
 	}
-	b.WriteString(`],"snapshot-log":[`)
+	buf = append(buf, `],"snapshot-log":[`...)
 	for i, s := range m.snapshots {
 		if i > 0 {
-			b.WriteByte(',')
+			buf = append(buf, ',')
 		}
-		b.WriteString(`{"snapshot-id":`)
-		b.Write(strconv.AppendInt(b.AvailableBuffer(), s.ID, 10))
-		b.WriteString(`,"timestamp-ms":`)
-		b.Write(strconv.AppendInt(b.AvailableBuffer(), s.TimestampMS, 10))
-		b.WriteByte('}')
+		buf = append(buf, `{"snapshot-id":`...)
+		buf = strconv.AppendInt(buf, s.ID, 10)
+		buf = append(buf, `,"timestamp-ms":`...)
+		buf = strconv.AppendInt(buf, s.TimestampMS, 10)
+		buf = append(buf, '}')
 	}
-	b.WriteString(`]}`)
-	return b.Bytes(), nil
+	return append(buf, "]}"...), nil
 }
 
 // newSnapshot encodes a snapshot once.

@@ -39,8 +39,9 @@ func TestThousandCommits(t *testing.T) {
 	first, last := sum(took[:50]), sum(took[n-50:])
 	t.Logf("commit: first 50 %.2f ms each, last 50 %.2f ms, median %.2f ms, max %.2f ms; ratio %.2f",
 		ms(first/50), ms(last/50), ms(median(took)), ms(slices.Max(took)), float64(last)/float64(first))
-	if float64(last) > 1.5*float64(first) && !raceEnabled {
-		t.Errorf("the last 50 commits took %.2f times the first 50", float64(last)/float64(first))
+	// The faster half of each: what other processes do meanwhile must not fail the test.
+	if a, b := quick(took[:50]), quick(took[n-50:]); float64(b) > 1.5*float64(a) && !raceEnabled {
+		t.Errorf("the last commits took %.2f times the first ones", float64(b)/float64(a))
 	}
 	r.reopen()
 	st, err := r.State(t.Context(), name)
@@ -55,6 +56,10 @@ func sum(d []time.Duration) (s time.Duration) {
 		s += x
 	}
 	return s
+}
+
+func quick(d []time.Duration) time.Duration {
+	return sum(slices.Sorted(slices.Values(d))[:len(d)/2])
 }
 
 func median(d []time.Duration) time.Duration { return slices.Sorted(slices.Values(d))[len(d)/2] }

@@ -32,6 +32,7 @@ type Store struct {
 // handle is what the Store remembers of one table.
 type handle struct {
 	commit sync.Mutex            // held by the one change under way
+	text   []byte                // a metadata file being written, kept for the next; guarded by commit
 	cur    atomic.Pointer[State] // newest state seen; readers never wait for writers
 }
 

@@ -145,7 +145,7 @@ func FuzzDecodeMetadata(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	text, err := m.encode()
+	text, err := m.encode(nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func FuzzDecodeMetadata(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := m.encode(); err != nil {
+		if _, err := m.encode(nil); err != nil {
 			t.Errorf("what was read cannot be written: %v", err)
 		}
 	})
