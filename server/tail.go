@@ -184,12 +184,14 @@ func (t tailRequest) cursor(ctx context.Context, st *stream.Stream, shard int) (
 				Hint: "the next record will be at " + tarn.Position{Shard: shard, Offset: last.Offset}.String()}
 		}
 		return stream.Cursor{Offset: *t.offset}, last.Offset, nil
-	case !t.at.IsZero():
+	case t.at.Year() > 2200: // nothing is that late, and nanoseconds since 1970 do not reach it
+		return last, last.Offset, nil
+	case t.at.Year() > 1970:
 		from, err = st.Seek(ctx, shard, t.at)
 		return from, last.Offset, err
 	}
 	first, err := st.Earliest(ctx, shard)
-	if err != nil || t.from == "earliest" {
+	if err != nil || t.from == "earliest" || !t.at.IsZero() {
 		return first, last.Offset, err
 	}
 	return stream.Cursor{Offset: max(first.Offset, last.Offset-min(t.back, last.Offset))}, last.Offset, nil

@@ -20,7 +20,7 @@ func (a *app) versionCommand() *cobra.Command {
 				return a.printJSON(map[string]any{"version": version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH, "engines": engines})
 			}
 			fmt.Fprintf(a.out, "tarn %s (%s %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			a.pairs("stream", "NATS JetStream "+engines["nats-server"], "tables", "iceberg-go "+engines["iceberg-go"], "query", "DuckDB by duckdb-go "+engines["duckdb-go"])
+			a.pairs("stream", "NATS JetStream "+engines["nats-server"], "tables", "iceberg-go "+engines["iceberg-go"], "query", "DuckDB by duckdb-go-bindings "+engines["duckdb-go-bindings"])
 			return nil
 		},
 	})
@@ -29,9 +29,9 @@ func (a *app) versionCommand() *cobra.Command {
 // engineVersions returns the versions of the modules that do the heavy work.
 func engineVersions() map[string]string {
 	names := map[string]string{
-		"github.com/nats-io/nats-server/v2": "nats-server",
-		"github.com/apache/iceberg-go":      "iceberg-go",
-		"github.com/duckdb/duckdb-go/v2":    "duckdb-go",
+		"github.com/nats-io/nats-server/v2":    "nats-server",
+		"github.com/apache/iceberg-go":         "iceberg-go",
+		"github.com/duckdb/duckdb-go-bindings": "duckdb-go-bindings",
 	}
 	found := map[string]string{}
 	info, ok := debug.ReadBuildInfo()
