@@ -77,3 +77,43 @@ func BenchmarkFrame(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkFrameVaried frames records that no template fits: their shapes change all the time.
+func BenchmarkFrameVaried(b *testing.B) {
+	var body bytes.Buffer
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range 500 {
+		fmt.Fprintf(&body, `{"id":%d`, i)
+		for _, key := range []string{"alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"} {
+			switch rng.IntN(4) {
+			case 0:
+				fmt.Fprintf(&body, `,"%s":"%s value %d"`, key, key, rng.IntN(1000))
+			case 1:
+				fmt.Fprintf(&body, `,"%s":[%d,%.2f]`, key, rng.IntN(100), rng.Float64())
+			case 2:
+				fmt.Fprintf(&body, `,"%s":{"unit":"km/h","value":%.1f}`, key, rng.Float64()*100)
+			}
+		}
+		body.WriteString("}\n")
+	}
+	b.SetBytes(int64(body.Len()))
+	b.ReportAllocs()
+	defer perCPU(b, body.Len())()
+	for b.Loop() {
+		if f, err := Frame(body.Bytes(), KindNDJSON, FrameOptions{}); err != nil || f.Accepted != 500 {
+			b.Fatal(err, f.Accepted)
+		}
+	}
+}
+
+// BenchmarkFrameSingle frames a body of one record.
+func BenchmarkFrameSingle(b *testing.B) {
+	body := telemetry(1)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if f, err := Frame(body, KindAuto, FrameOptions{}); err != nil || f.Accepted != 1 {
+			b.Fatal(err, f.Accepted)
+		}
+	}
+}

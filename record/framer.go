@@ -14,6 +14,7 @@ type framer struct {
 	o     FrameOptions
 	path  []string
 	scan  scanner
+	known template
 	out   Framed
 	next  int    // index of the next record
 	shard int    // shard of all records, when path is empty
@@ -68,7 +69,7 @@ func (f *framer) json(auto bool) {
 	}
 	s := &f.scan
 	for n := len(b); i < n; i = skipBlank(b, i) {
-		end, shape, hard := s.value(b, i)
+		end, shape, hard := f.known.value(s, b, i)
 		if hard != "" {
 			f.refuse(hard, end-i)
 			i = f.resync(i)
@@ -114,7 +115,7 @@ func (f *framer) array(i int) {
 		return
 	}
 	for {
-		end, shape, hard := s.value(b, i)
+		end, shape, hard := f.known.value(s, b, i)
 		if hard != "" {
 			f.rejectRest(hard, end-i)
 			return

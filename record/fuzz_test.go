@@ -16,6 +16,8 @@ var seeds = []string{
 	"{\n \"a\": [1, -0, 1.5e+9, 0.1, 12345678901234567890],\n \"bcdefghijkl\\n\": \"\\u00e4\\ud83d\\ude00\"\n}\n{\"x\":\"ä\"}",
 	"{\"a\":\"\\ud800\"}\n{\"a\":\"\xff\"}\n{\"a\":\"\x01\"}\n1\nnull\n", "{\"a\":01}\n{\"a\":1.}\n{\"a\":1e}\n{\"a\":-}\n{\"a\":tru}\n{a:1}\n",
 	"{\"a\":{\"a\":{\"a\":{\"a\":{}}}}}\n{\"a\":1}x\n{\"a\":1}{\"b\":1}\n", "{\"a\":1,\"a\":2,\"\\u0061\":[3]}", "{\"a\":1\n,\"b\":2}\n{\"c\":3}",
+	strings.Repeat("{\"id\":\"abc\",\"n\":{\"x\":1.5,\"y\":-20},\"ok\":true,\"z\":null,\"l\":[1,2]}\n", 4) + "{\"id\":\"\\n\",\"n\":{\"x\":1e5,\"y\":0},\"ok\":false,\"z\":null,\"l\":[1,2]}\n",
+	"{\"a\":1}\n{\"a\":12}\n{\"a\":012}\n{\"a\":1.}\n{\"a\":1}}\n{\"a\":\"\"}\n{\"a\":99999999999999999999}\n{\"a\":-1}",
 }
 
 // acceptable says whether a line is a record, by encoding/json and the rules added to it.
@@ -83,6 +85,7 @@ func FuzzNDJSON(f *testing.F) {
 			if err := p.Segment.check(); err != nil {
 				t.Fatal(err)
 			}
+			checkShapes(t, p.Segment)
 			for i, rec := range p.Segment.Records() {
 				have = append(have, string(rec))
 				if p.Index != nil {
@@ -130,6 +133,25 @@ func FuzzAuto(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkShapes compares the shapes of a segment with those of its records one by one.
+func checkShapes(t *testing.T, s Segment) {
+	var want []ShapeRef
+	seen := map[uint64]bool{}
+	for i, rec := range s.Records() {
+		hash, err := Shape(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !seen[hash] {
+			seen[hash] = true
+			want = append(want, ShapeRef{Hash: hash, First: uint32(i)})
+		}
+	}
+	if d := cmp.Diff(want, s.Shapes); d != "" && !s.ShapesOverflow {
+		t.Fatal(d)
+	}
 }
 
 func checkRecord(t *testing.T, rec []byte, shapes []ShapeRef) {
