@@ -229,7 +229,7 @@ func fill(pieces []piece, params []string, table func(int) string) string {
 	var b strings.Builder
 	for _, p := range pieces {
 		switch {
-		case p.ref >= 0 && p.text == "":
+		case p.ref >= 0:
 			b.WriteString(table(p.ref))
 		case p.param > 0:
 			b.WriteString(params[p.param-1])
