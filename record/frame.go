@@ -57,7 +57,7 @@ type Limits struct {
 type FrameOptions struct {
 	Limits
 	Shards  int       // number of shards of the stream, 0 means 1
-	Shard   int       // shard of records without a key; callers turn it round from request to request
+	Shard   int       // shard of records without a key, modulo Shards; callers count it up from request to request
 	Key     string    // partition key the producer gave for all records
 	KeyPath string    // else dotted path to the partition key within a JSON record, as device.id
 	Arrival time.Time // stored with the segments

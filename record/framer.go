@@ -19,21 +19,23 @@ type framer struct {
 	next  int    // index of the next record
 	shard int    // shard of all records, when path is empty
 	parts []part // by shard, or one
+	one   [1]part
 }
 
 func newFramer(body []byte, o FrameOptions) *framer {
+	o.Shards = max(o.Shards, 1)
+	o.Shard = int(uint(o.Shard) % uint(o.Shards))
 	f := &framer{body: body, o: o, scan: scanner{depth: o.Depth}, shard: o.Shard}
 	switch {
-	case o.Shards <= 1:
-		f.shard = 0
+	case o.Shards == 1:
 	case o.Key != "":
 		f.shard = ShardOf(o.Key, o.Shards)
 	case o.KeyPath != "":
 		f.path = strings.Split(o.KeyPath, ".")
 	}
-	f.parts = make([]part, 1, max(1, o.Shards))
+	f.parts = f.one[:]
 	if f.path != nil {
-		f.parts = f.parts[:o.Shards]
+		f.parts = make([]part, o.Shards)
 	}
 	for i := range f.parts {
 		f.parts[i].shards = len(f.parts)

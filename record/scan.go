@@ -52,6 +52,7 @@ type scanner struct {
 	breaks  bool // the last value has raw newlines or carriage returns between tokens
 	feeds   bool // the last value has raw newlines between tokens
 	stack   []frame
+	space   [8]frame // of the stack, while that is enough
 }
 
 func load(b []byte, i int) uint64 { return binary.LittleEndian.Uint64(b[i:]) }
@@ -85,6 +86,9 @@ func (s *scanner) value(b []byte, i int) (end int, shape uint64, hard fault) {
 		start int
 	)
 	s.soft, s.breaks, s.feeds = faultNone, false, false
+	if s.stack == nil {
+		s.stack = s.space[:0]
+	}
 	s.stack = s.stack[:0]
 	n := len(b)
 

@@ -180,6 +180,9 @@ func (s *Stream) Name() string { return s.cfg.Name }
 // created with, because records may still be read from all of them.
 func (s *Stream) Shards() int { return len(s.shards) }
 
+// Pending returns the bytes accepted and not yet durable, which MaxPending bounds.
+func (s *Stream) Pending() int64 { return s.pending.bytes.Load() }
+
 // Close ends the stream: appends that are under way finish or fail with CodeUnavailable, readers
 // end with it. It waits for everything the stream runs.
 func (s *Stream) Close() error {
