@@ -30,6 +30,16 @@ func ReadParquet(files []string, schema tarn.Schema) string {
 	return b.String()
 }
 
+// ReadPlainParquet is ReadParquet for files that all hold the same columns with the same names and
+// types. Without the mapping DuckDB reads single members of structs, which is up to twice as fast.
+func ReadPlainParquet(files []string) string {
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = tarn.QuoteLiteral(f)
+	}
+	return "read_parquet([" + strings.Join(names, ", ") + "], hive_partitioning=false)"
+}
+
 // ParquetSchema returns the schema argument of ReadParquet alone.
 func ParquetSchema(schema tarn.Schema) string {
 	var b strings.Builder

@@ -65,39 +65,79 @@ func (s source) Acquire(ctx context.Context, name string, at *query.AsOf) (*quer
 	if err != nil {
 		return nil, err
 	}
-	files, err := s.e.files(ctx, v.State)
+	c, err := s.e.files(ctx, v.State)
 	if err != nil {
 		v.Release()
 		return nil, err
 	}
-	view := &query.View{Schema: v.State.Schema, Files: files, Release: v.Release}
+	view := &query.View{Schema: v.State.Schema, Files: c.files, Plain: c.plain, Release: v.Release}
 	if len(v.Tail) > 0 {
-		view.Files = append(files[:len(files):len(files)], queryFiles(v.Tail, true)...)
+		tail := queryFiles(v.Tail, true)
+		view.Files = append(c.files[:len(c.files):len(c.files)], tail...)
+		view.Plain = c.plain && allHold(tail, c.leaves)
 	}
 	return view, nil
 }
 
 // files returns the files of a state as queries want them, and remembers the last answer for each
 // table: the same state is asked for again and again.
-func (e *Engine) files(ctx context.Context, st *table.State) ([]query.File, error) {
+func (e *Engine) files(ctx context.Context, st *table.State) (cachedFiles, error) {
 	e.views.mu.Lock()
 	c, ok := e.views.last[st.Name]
 	e.views.mu.Unlock()
 	if ok && c.uuid == st.UUID && c.version == st.Version && c.snapshot == st.SnapshotID {
-		return c.files, nil
+		return c, nil
 	}
 	files, err := e.store.Files(ctx, st)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	c = cachedFiles{uuid: st.UUID, version: st.Version, snapshot: st.SnapshotID, files: queryFiles(files, false)}
+	var mapped bool // some leaf needs the mapping whatever the files are
+	c.leaves, mapped = leaves(nil, st.Schema.Fields)
+	promoted, err := st.Promoted()
+	if err != nil {
+		return c, err
+	}
+	c.plain = !mapped && !promoted && allHold(c.files, c.leaves)
 	e.views.mu.Lock()
 	if e.views.last == nil {
 		e.views.last = map[string]cachedFiles{}
 	}
 	e.views.last[st.Name] = c
 	e.views.mu.Unlock()
-	return c.files, nil
+	return c, nil
+}
+
+// leaves appends the ids of all leaf fields. mapped reports a JSON field: files hold it as text.
+func leaves(ids []int, fields []tarn.Field) (_ []int, mapped bool) {
+	for _, f := range fields {
+		var m bool
+		switch f.Type.Kind {
+		case tarn.Struct:
+			ids, m = leaves(ids, f.Type.Fields)
+		case tarn.List:
+			ids, m = leaves(ids, []tarn.Field{*f.Type.Elem})
+		case tarn.Map:
+			ids, m = leaves(ids, []tarn.Field{*f.Type.Key, *f.Type.Elem})
+		default:
+			ids, m = append(ids, f.ID), f.Type.Kind == tarn.JSON
+		}
+		mapped = mapped || m
+	}
+	return ids, mapped
+}
+
+// allHold reports whether every file has statistics, and so a column, for each of the leaf fields.
+func allHold(files []query.File, leaves []int) bool {
+	for _, f := range files {
+		for _, id := range leaves {
+			if _, ok := f.Stats[id]; !ok {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // views is the cache of Engine.files.
@@ -110,6 +150,8 @@ type cachedFiles struct {
 	uuid              string
 	version, snapshot int64
 	files             []query.File
+	leaves            []int // ids of the schema's leaf fields
+	plain             bool  // see query.View.Plain
 }
 
 func queryFiles(files []table.DataFile, tail bool) []query.File {

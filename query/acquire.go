@@ -60,7 +60,7 @@ func (r *run) fix(ctx context.Context, conn *duck.Conn, st *statement, ref ref, 
 	if got.Release != nil {
 		r.ends = append(r.ends, got.Release)
 	}
-	v.schema, v.files, v.kept = got.Schema, got.Files, got.Files
+	v.schema, v.files, v.kept, v.plain = got.Schema, got.Files, got.Files, got.Plain
 	r.entry.FilesTotal += len(v.files)
 	return nil
 }

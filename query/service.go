@@ -100,6 +100,7 @@ type view struct {
 	schema tarn.Schema
 	files  []File
 	kept   []File
+	plain  bool   // see View.Plain
 	sql    string // what stands for the table in the statement
 	stub   string
 }
@@ -206,7 +207,7 @@ func (r *run) execute(ctx context.Context) (*Result, error) {
 	}
 	for i := range r.views {
 		if v := &r.views[i]; v.sql == "" {
-			v.sql = readFiles(v.kept, v.schema)
+			v.sql = readFiles(v.kept, v.schema, v.plain)
 		}
 	}
 	sql := st.explain + fill(st.pieces, params, func(i int) string { return r.views[i].sql })
@@ -216,10 +217,13 @@ func (r *run) execute(ctx context.Context) (*Result, error) {
 	return r.output(ctx, conn, sql)
 }
 
-func readFiles(files []File, schema tarn.Schema) string {
+func readFiles(files []File, schema tarn.Schema, plain bool) string {
 	urls := make([]string, len(files))
 	for i, f := range files {
 		urls[i] = f.URL
+	}
+	if plain && len(urls) > 0 {
+		return duck.ReadPlainParquet(urls)
 	}
 	return duck.ReadParquet(urls, schema)
 }

@@ -34,8 +34,11 @@ type AsOf struct {
 
 // View is a table fixed for one statement.
 type View struct {
-	Schema  tarn.Schema // every top-level field with its ID
-	Files   []File
+	Schema tarn.Schema // every top-level field with its ID
+	Files  []File
+	// Plain says that every file holds exactly the columns of Schema, with these names and types.
+	// DuckDB then reads them without a mapping, and of a struct only the members a query names.
+	Plain   bool
 	Release func() // called exactly once, when the result is closed; may be nil
 }
 
