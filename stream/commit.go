@@ -69,6 +69,7 @@ func (sh *shard) take() *group {
 		return nil
 	}
 	sh.queue = sh.queue[1:]
+	sh.typical = max(g.builder.Size(), sh.typical*7/8)
 	return g
 }
 

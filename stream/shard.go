@@ -27,6 +27,7 @@ type shard struct {
 	closed   bool
 	requests requests
 	numbers  uint64 // last writer number given
+	typical  int    // size of the larger of recent messages
 
 	wake chan struct{} // something was queued, or closed
 
@@ -197,7 +198,7 @@ func (sh *shard) gathering(size int) *group {
 	}
 	sh.numbers++
 	g := &group{
-		builder: record.NewBuilder(make([]byte, 0, size+size/8)),
+		builder: record.NewBuilder(make([]byte, 0, max(size, sh.typical)+64)),
 		writer:  sh.numbers,
 		done:    make(chan struct{}),
 	}
