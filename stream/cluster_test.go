@@ -175,6 +175,7 @@ func connect(t *testing.T, url string, replicas int) *jetstream.Engine {
 }
 
 func TestLogCluster(t *testing.T) {
+	t.Parallel()
 	_, url := runCluster(t, 3)
 	testLog(t, connect(t, url, 3), func() stream.Engine { return connect(t, url, 3) })
 }
@@ -183,6 +184,7 @@ func TestLogCluster(t *testing.T) {
 // that leads the log in the midst of it. Nothing acknowledged is lost and no offset is
 // given twice.
 func TestClusterServerKilled(t *testing.T) {
+	t.Parallel()
 	servers, url := runCluster(t, 3)
 	nodes := []*stream.Stream{open(t, connect(t, url, 3), stream.Config{}), open(t, connect(t, url, 3), stream.Config{})}
 	var mu sync.Mutex

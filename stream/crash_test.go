@@ -73,6 +73,7 @@ func crashChild(dir string) {
 // TestCrash kills a process that appends, again and again on the same folder: every record that
 // was acknowledged is at its position (I1), offsets have no gaps, and a repeated request is known.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	type place struct {
 		shard  int

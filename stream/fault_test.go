@@ -19,6 +19,7 @@ import (
 // acknowledgements and writes some late. Whatever happens: every acknowledged record is at its
 // position, offsets have no gaps, and no record is there twice.
 func TestAmbiguous(t *testing.T) {
+	t.Parallel()
 	for _, seed := range []uint64{1, 2, 3} {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { testAmbiguous(t, seed) })
 	}

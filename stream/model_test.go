@@ -38,6 +38,7 @@ type modelReader struct {
 // TestModel drives a stream with random appends, repeats, readers, purges and restarts, and
 // compares it with the model.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "model")
 		if err != nil {
