@@ -19,7 +19,12 @@ import (
 // control is what the HTTP interface asks of the engine.
 func (e *Engine) control() server.Control {
 	return server.Control{Ready: e.reasons, Status: e.Status, Streams: e.Streams, Pipelines: e.Pipelines, Tables: e.Tables, Table: e.Table,
-		Failed: e.Failed, Verify: e.Verify, Maintain: e.Maintain, Reload: e.Reload, Flush: e.Flush, Pause: e.Pause}
+		Failed: e.Failed, Verify: e.Verify, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause}
+}
+
+// Project returns the project that runs, as its MarshalJSON writes it: without passwords.
+func (e *Engine) Project(context.Context) (json.RawMessage, error) {
+	return json.Marshal(e.running.Load().project)
 }
 
 func (e *Engine) reasons() []string {

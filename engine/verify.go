@@ -133,11 +133,11 @@ func (e *Engine) account(ctx context.Context, p *pipe, name string, shard int, r
 
 // verifyFiles checks that the files of a snapshot are there, with the sizes and rows it counts.
 func (e *Engine) verifyFiles(ctx context.Context, st *table.State, problem func(string, string, ...any)) error {
+	if st.SnapshotID == 0 { // nothing committed yet
+		return nil
+	}
 	st, release, err := e.store.Acquire(ctx, st.Name, &table.AsOf{Snapshot: st.SnapshotID})
 	if err != nil {
-		if st != nil && st.SnapshotID == 0 {
-			return nil
-		}
 		return err
 	}
 	defer release()

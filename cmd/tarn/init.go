@@ -14,7 +14,7 @@ func (a *app) initCommand() *cobra.Command {
 	c := a.jsonFlag(&cobra.Command{
 		Use:     "init [DIR]",
 		Short:   "Write a small project to begin with",
-		Long:    "Writes a commented project with one pipeline into DIR, by default the current folder. Nothing is overwritten.",
+		Long:    "Writes a commented project with one pipeline into DIR, by default the current folder.\nNothing is overwritten.",
 		Example: "  tarn init mylake\n  tarn init --name fleet",
 		Args:    args(0, 1, "at most one folder"),
 	})

@@ -13,11 +13,9 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
+	"github.com/tarn-data/tarn/engine"
 	"github.com/tarn-data/tarn/project"
 )
-
-// appliedFile is where an engine keeps, in its data folder, the project it applied last.
-const appliedFile = "project.json"
 
 func (a *app) planCommand() *cobra.Command {
 	var data, server string
@@ -32,7 +30,7 @@ Lines that begin with ! can lose or strand data. A project with faults is refuse
   tarn plan mylake --server http://127.0.0.1:8080`,
 		Args: args(0, 1, "at most one folder"),
 	})
-	c.Flags().StringVar(&data, "data", "", "data folder (default: DIR/.tarn)")
+	c.Flags().StringVar(&data, "data", "", "data folder (default: DIR/"+engine.DataFolder+")")
 	c.Flags().StringVar(&server, "server", "", "compare with what runs at this address")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		dir := folder(args)
@@ -46,7 +44,7 @@ Lines that begin with ! can lose or strand data. A project with faults is refuse
 			return errReported
 		}
 		if data == "" {
-			data = filepath.Join(dir, ".tarn")
+			data = filepath.Join(dir, engine.DataFolder)
 		}
 		last, err := a.applied(c.Context(), data, server)
 		if err != nil {
@@ -78,12 +76,12 @@ func (a *app) applied(ctx context.Context, data, server string) (*project.Projec
 		}
 		raw = doc
 	} else {
-		b, err := os.ReadFile(filepath.Join(data, appliedFile))
+		b, err := os.ReadFile(filepath.Join(data, engine.Applied))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(data, appliedFile), unwrapPath(err))
+			return nil, fmt.Errorf("%s: %w", filepath.Join(data, engine.Applied), unwrapPath(err))
 		}
 		raw = b
 	}

@@ -135,6 +135,7 @@ func needSubcommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	text := fmt.Sprintf("%s has no subcommand %q", c.CommandPath(), args[0])
+	c.SuggestionsMinimumDistance = 2
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		text += "; did you mean " + strings.Join(near, " or ") + "?"
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -96,27 +97,31 @@ func (a *app) tailCommand() *cobra.Command {
 		Use:   "tail STREAM",
 		Short: "Print records of a stream",
 		Long: `Prints records with their position and time of arrival; with --json as NDJSON documents.
-Without --from it begins 10 records before the end of each shard. With --follow it goes on as
-records arrive, until interrupted.`,
+Without --from they are the last 10 of each shard, or as many as --limit says. With --follow it
+goes on as records arrive, until interrupted.`,
 		Example: `  tarn streams tail telemetry --follow
   tarn streams tail telemetry --from earliest --limit 5
   tarn streams tail telemetry --from 0:1842 --json
   tarn streams tail telemetry --from 2026-11-20T03:00:00Z`,
 		Args: args(1, 1, "the name of one stream"),
 	})
-	c.Flags().StringVar(&from, "from", "-10", "earliest, latest, a time, a position SHARD:OFFSET, or -N records before the end")
+	c.Flags().StringVar(&from, "from", "", "earliest, latest, a time, a position SHARD:OFFSET, or -N records before the end")
 	c.Flags().IntVar(&shard, "shard", -1, "only this shard")
-	c.Flags().IntVarP(&limit, "limit", "n", 0, "print at most so many records (default: 1000, without end with --follow)")
+	c.Flags().IntVarP(&limit, "limit", "n", 0, "print at most so many records")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for new records")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if limit < 0 {
+			return usage(c, "--limit must not be negative")
+		}
 		q := url.Values{"from": {from}}
 		if shard >= 0 {
 			q.Set("shard", strconv.Itoa(shard))
 		}
-		if limit == 0 && !follow {
-			limit = 1000
-		}
 		q.Set("limit", strconv.Itoa(limit))
+		if from == "" {
+			q.Set("from", "-"+strconv.Itoa(cmp.Or(limit, 10)))
+			q.Set("limit", "0")
+		}
 		if follow {
 			q.Set("follow", "true")
 		}
