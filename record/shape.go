@@ -10,7 +10,8 @@ import (
 // shapes of their members, of arrays the shapes of the elements with equal neighbours taken once
 // (so that length does not matter), of scalars the class: null, boolean, integer of at most 15
 // digits, longer integer that fits 64 bits signed, number that may need more, any other number,
-// string. Records of one shape convert alike. Shapes are stored in streams: the constants and functions here belong to version 1 of the batch encoding.
+// string. Records of one shape convert alike. Shapes are stored in streams: the constants and
+// functions here belong to version 1 of the batch encoding.
 const (
 	shapeNull   uint64 = 0x9e6c63d0876a9a47
 	shapeBool   uint64 = 0xc2b2ae3d27d4eb4f

@@ -76,7 +76,7 @@ func (t *template) match(s *scanner, b []byte, i int) int {
 				}
 				i = end - 1
 			}
-		case shapeInt, shapeDouble:
+		case shapeInt, shapeWide, shapeDouble, shapeBig:
 			if i >= len(b) || b[i] != '-' && b[i]-'0' > 9 {
 				return -1
 			}
