@@ -15,9 +15,9 @@ import (
 type Options struct {
 	MemoryBytes int64 // bound on DuckDB's buffers; 0 = 512 MiB
 	Threads     int   // worker threads; 0 = one per CPU
-	TempDir     string
-	// TempBytes bounds what may be spilled to TempDir; 0 = 8 × MemoryBytes. Without a TempDir
-	// nothing is spilled, and a query over MemoryBytes fails with tarn.CodeTooLarge.
+	// TempDir takes what does not fit into MemoryBytes, at most TempBytes (0 = 8 × MemoryBytes).
+	// Without it nothing is spilled, and a query over MemoryBytes fails with tarn.CodeTooLarge.
+	TempDir   string
 	TempBytes int64
 
 	// AllowedDirs are the folders (or URL prefixes) files may be read from and written to. Nil

@@ -158,7 +158,7 @@ func (r *run) filters(ctx context.Context, st *statement, params []string) (filt
 		return nil, err
 	}
 	f, err := readPlan(plan)
-	if err == nil && !st.varying {
+	if err == nil && !st.varying && len(sql) <= 2*maxCachedBytes {
 		r.s.plans.put(sql, f)
 	}
 	return f, err

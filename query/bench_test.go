@@ -16,6 +16,7 @@ func million(b testing.TB) *lake {
 	l := newLake(b)
 	l.create("curated.telemetry", field(1, "event_id", "VARCHAR"), field(2, "ts", "TIMESTAMP"), field(3, "device_id", "VARCHAR"), field(4, "seq", "BIGINT"),
 		field(5, "position", "STRUCT(lat DOUBLE, lon DOUBLE)"), field(6, "metrics", "STRUCT(speed_kmh DOUBLE, axle_temp_c DOUBLE, load_kg BIGINT)"), field(7, "status", "VARCHAR"))
+	l.tabs["curated.telemetry"].plain = true
 	const files, rows = 24, 41_667
 	for h := range files {
 		l.add("curated.telemetry", fmt.Sprintf(`SELECT 'e-' || (%[1]d + i) AS event_id, TIMESTAMP '2026-11-20' + INTERVAL %[2]d HOUR + i * INTERVAL 86 MILLISECONDS AS ts,

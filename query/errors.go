@@ -44,8 +44,7 @@ func (r *run) explain(ctx context.Context, err error) error {
 
 // locate binds the user's text itself, so that the error names its line and column.
 func (r *run) locate(ctx context.Context) error {
-	st, ok := r.s.texts.get(r.req.SQL)
-	if !ok {
+	if r.st == nil {
 		return nil
 	}
 	tables := map[string]tarn.Schema{}
@@ -56,14 +55,14 @@ func (r *run) locate(ctx context.Context) error {
 		}
 		tables[name] = v.schema
 	}
-	err := r.s.planner.explainFault(ctx, st.sql, tables)
+	err := r.s.planner.explainFault(ctx, r.st.sql, tables)
 	f := duck.FaultOf(err)
 	if f == nil || f.Class != "Binder Error" && f.Class != "Catalog Error" {
 		return nil
 	}
 	e := &tarn.Error{Code: tarn.CodeInvalid, Detail: r.hide(duck.Brief(f.Message))}
 	e.Detail, e.Hint = cutHint(e.Detail)
-	if at, ok := duck.Locate(st.sql, f); ok {
+	if at, ok := duck.Locate(r.st.sql, f); ok {
 		e.Detail = at.String() + ": " + e.Detail
 	}
 	return e

@@ -18,17 +18,17 @@ import (
 
 // lake is a Source of real Parquet files with FIELD_IDS, written by DuckDB as delivery does.
 type lake struct {
-	t     testing.TB
-	dir   string
-	db    *duck.DB
-	mu    sync.Mutex
-	tabs  map[string]*table
-	n     int
-	open  atomic.Int64 // views not released
-	moved func()       // called inside Acquire
+	t    testing.TB
+	dir  string
+	db   *duck.DB
+	mu   sync.Mutex
+	tabs map[string]*table
+	n    int
+	open atomic.Int64 // views not released
 }
 
 type table struct {
+	plain  bool // no file needs the mapping by field id
 	schema tarn.Schema
 	files  []File
 	past   []version
@@ -105,7 +105,7 @@ func (l *lake) Acquire(_ context.Context, name string, at *AsOf) (*View, error) 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.tabs[name]
-	v := &View{Schema: t.schema, Files: slices.Clone(t.files)}
+	v := &View{Schema: t.schema, Files: slices.Clone(t.files), Plain: t.plain && at == nil}
 	if at != nil {
 		found := false
 		for _, p := range t.past {
@@ -154,6 +154,7 @@ func field(id int, name, typ string) tarn.Field {
 func (l *lake) hours(n, rows int) {
 	l.create("curated.telemetry", field(1, "id", "BIGINT"), field(2, "ts", "TIMESTAMP"), field(3, "device_id", "VARCHAR"),
 		field(4, "v", "DOUBLE"), field(5, "position", "STRUCT(lat DOUBLE, lon DOUBLE)"), field(6, "tags", "VARCHAR[]"), field(7, "doc", "JSON"))
+	l.tabs["curated.telemetry"].plain = true
 	for h := range n {
 		l.add("curated.telemetry", fmt.Sprintf(`SELECT %d + i AS id, TIMESTAMP '2026-11-20 00:00:00' + INTERVAL %d HOUR + i * INTERVAL 1 SECOND AS ts,
 			'wagon-' || (i %% 7) AS device_id, i / 10.0::DOUBLE AS v, {'lat': 47.0::DOUBLE + %d, 'lon': 8.0::DOUBLE} AS position, ['a', 'b'] AS tags,

@@ -214,6 +214,28 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestLease: the files of a view are held until the result is closed, whatever becomes of it.
+func TestLease(t *testing.T) {
+	l, s := fleet(t, 5)
+	for f := JSON; f <= Parquet; f++ {
+		res, err := s.Run(context.Background(), Request{SQL: "SELECT * FROM telemetry, curated.empty", Format: f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := res.Write(io.Discard); err != nil {
+			t.Error(err)
+		}
+		if n := l.open.Load(); n != 2 {
+			t.Errorf("%s: %d views are held before Close", f, n)
+		}
+		res.Close()
+		res.Close()
+		if n := l.open.Load(); n != 0 {
+			t.Errorf("%s: %d views are held after Close", f, n)
+		}
+	}
+}
+
 type brokenWriter struct{ left int }
 
 func (w *brokenWriter) Write(p []byte) (int, error) {

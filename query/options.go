@@ -13,9 +13,9 @@ type Options struct {
 	Source Source
 	System SystemTables // may be nil
 
-	MemoryBytes int64 // of DuckDB for all statements together; 0 = 512 MiB
-	Threads     int   // 0 = one per CPU
-	TempDir     string
+	MemoryBytes int64    // of DuckDB for all statements together; 0 = 512 MiB
+	Threads     int      // 0 = one per CPU
+	TempDir     string   // for spilling and for Parquet results on their way; "" = the system's, without spilling
 	AllowedDirs []string // where the files of views lie; users can not name files at all
 
 	MaxConcurrent int           // statements running; 0 = 4 × threads; as many again wait, more are refused with tarn.CodeBusy
@@ -55,6 +55,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	return o, nil
 }
+
+// maxCachedBytes bounds the texts of which the analysis is kept, 1,000 of them.
+const maxCachedBytes = 8 << 10
 
 // Request is one statement.
 type Request struct {

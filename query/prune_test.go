@@ -132,6 +132,7 @@ func randomTable(rt *rapid.T, l *lake) {
 		fields = append(fields, field(i+2, c.name, c.typ))
 	}
 	l.create("curated.r", fields...)
+	l.tabs["curated.r"].plain = rapid.Bool().Draw(rt, "plain")
 	for f := range rapid.IntRange(1, 5).Draw(rt, "files") {
 		var rows []string
 		for r := range rapid.IntRange(1, 4).Draw(rt, "rows") {

@@ -88,6 +88,7 @@ type run struct {
 	ends    []func() // undone in reverse when the statement is over
 	once    sync.Once
 	entry   LogEntry
+	st      *statement
 	views   []view
 
 	temporary bool // tables were made in the connection
@@ -179,8 +180,11 @@ func (r *run) execute(ctx context.Context) (*Result, error) {
 		if st, err = analyze(ctx, s.planner.db, r.req.SQL); err != nil {
 			return nil, err
 		}
-		s.texts.put(r.req.SQL, st)
+		if len(r.req.SQL) <= maxCachedBytes {
+			s.texts.put(r.req.SQL, st)
+		}
 	}
+	r.st = st
 	params, err := st.literals(r.req.Params)
 	if err != nil {
 		return nil, err
