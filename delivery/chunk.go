@@ -19,6 +19,7 @@ type span struct {
 	from, next uint64
 	nextSeq    uint64
 	expired    uint64 // lost to retention before they could be read
+	lost       uint64 // damaged and without a failed record of their own
 }
 
 // lineRange maps lines of a chunk's file to the positions of the records they hold.
@@ -42,6 +43,7 @@ type chunk struct {
 	ranges  []lineRange
 	spans   []span // one per shard, indexed by shard
 	failed  []table.FailedRecord
+	refused int64     // bytes of the records in failed
 	oldest  time.Time // arrival of the oldest record
 	started time.Time
 	input   *inputSchema // covers every record of the chunk
@@ -117,6 +119,12 @@ func (c *chunk) arrived(at time.Time) {
 func (c *chunk) fail(r table.FailedRecord) {
 	c.arrived(r.Arrival)
 	c.failed = append(c.failed, r)
+	c.refused += int64(len(r.Record))
+}
+
+// full reports whether the chunk should take no more records.
+func (c *chunk) full(limit int64) bool {
+	return c.bytes >= limit || len(c.failed) >= maxFailedWaiting || c.refused >= maxFailedBytes
 }
 
 // close makes the file readable for conversion.

@@ -30,7 +30,7 @@ type Config struct {
 	Store    *table.Store
 	Bucket   lake.Bucket
 	Duck     *duck.DB
-	Dir      string // private to this delivery; created, and emptied at every start
+	Dir      string // of this worker alone; made by Run, removed at its end
 
 	Opaque     bool         // records are bytes, not JSON objects
 	Declared   *tarn.Schema // columns of the records; nil infers them

@@ -123,11 +123,13 @@ func (g *gatherer) fill(ctx context.Context) (found bool, err error) {
 	for more := true; more; {
 		more = false
 		for i, r := range g.readers {
-			if c := g.target(); c != nil && (c.bytes >= g.w.cfg.ChunkBytes || len(c.failed) >= maxFailedWaiting || !g.shares(c, i)) {
-				if c.bytes >= g.w.cfg.ChunkBytes || len(c.failed) >= maxFailedWaiting {
+			if c := g.target(); c != nil {
+				if c.full(g.w.chunkBytes.Load()) {
 					return found, nil
 				}
-				continue
+				if !g.shares(c, i) {
+					continue
+				}
 			}
 			e, ok, err := r.Poll(ctx)
 			var damaged *stream.DamagedError
@@ -184,7 +186,7 @@ func (g *gatherer) ready(ctx context.Context, found bool) bool {
 	switch {
 	case c == nil || c.empty():
 		return false
-	case ctx.Err() != nil || c.bytes >= g.w.cfg.ChunkBytes || len(c.failed) >= maxFailedWaiting:
+	case ctx.Err() != nil || c.full(g.w.chunkBytes.Load()):
 		return true
 	case g.sample != nil:
 		return g.sampled >= sampleRecords || time.Since(c.started) >= sampleWait
@@ -227,7 +229,7 @@ func (g *gatherer) settle() error {
 	if err != nil {
 		return err
 	}
-	c.spans, c.failed, c.started, g.cur = raw.spans, raw.failed, raw.started, c
+	c.spans, c.failed, c.refused, c.started, g.cur = raw.spans, raw.failed, raw.refused, raw.started, c
 	return raw.eachLine(func(line int, text []byte) error {
 		r, offset := raw.locate(line)
 		return g.record(c, r.shard, offset, r.arrive, text, 0, r.edited)
@@ -279,8 +281,13 @@ func (g *gatherer) take(shard int, e stream.Entry) error {
 	return nil
 }
 
-// lost accounts for records that were accepted and can not be read any more: each becomes a failed
-// record without bytes, so that nothing disappears unseen (I3).
+// maxDamaged bounds how many records of one damaged run get a failed record each. A damaged last
+// message makes the stream skip millions of offsets, because nobody knows how many it held.
+const maxDamaged = 1000
+
+// lost accounts for records that were accepted and can not be read any more: they become failed
+// records without bytes, so that nothing disappears unseen (I3). Of a long run only the first does,
+// and names the rest, which counts as dropped.
 func (g *gatherer) lost(shard int, d *stream.DamagedError) error {
 	c, err := g.start()
 	if err != nil {
@@ -289,8 +296,13 @@ func (g *gatherer) lost(shard int, d *stream.DamagedError) error {
 	g.w.cfg.Logger.Error("records of the stream are damaged", "shard", shard, "from", d.From, "next", d.Next, "error", d)
 	s := &c.spans[shard]
 	now := time.Now().UTC()
+	reason := fmt.Sprintf("the records %d:%d to %d:%d are damaged in the stream's storage", shard, d.From, shard, d.Next-1)
 	for at := max(d.From, s.next); at < d.Next; at++ {
-		c.fail(g.w.failed(shard, at, now, stageDecode, tarn.CodeInternal, "the record is damaged in the stream's storage", nil))
+		c.fail(g.w.failed(shard, at, now, stageDecode, tarn.CodeInternal, reason, nil))
+		if d.Next-d.From > maxDamaged {
+			s.lost += d.Next - at - 1
+			break
+		}
 	}
 	s.next = max(s.next, d.Next)
 	return nil

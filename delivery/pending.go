@@ -41,7 +41,8 @@ type item struct {
 	bytes  int64 // of the records as they were read
 	oldest time.Time
 
-	schemaID int // of the table when final files were written
+	failedBytes int64 // of the records in failed
+	schemaID    int   // of the table when final files were written
 }
 
 // tally is a span with the counts that are committed with it.
@@ -58,6 +59,7 @@ func mergeItems(items []*item, segs []*segment, final bool) *item {
 		m.rows += it.rows
 		m.bytes += it.bytes
 		m.failed = append(m.failed, it.failed...)
+		m.failedBytes += it.failedBytes
 		if it.oldest.Before(m.oldest) {
 			m.oldest = it.oldest
 		}
@@ -69,6 +71,7 @@ func mergeItems(items []*item, segs []*segment, final bool) *item {
 			s := &m.spans[i]
 			s.next, s.nextSeq = t.next, t.nextSeq
 			s.expired += t.expired
+			s.lost += t.lost
 			s.rows += t.rows
 			s.failed += t.failed
 			s.dropped += t.dropped
@@ -107,20 +110,27 @@ func (it *item) letGo() {
 	}
 }
 
-// totals returns what waits: bytes, rows, failed records, files and the oldest arrival.
-func (t *tail) totals() (bytes, rows int64, failed, files int, oldest time.Time) {
+// totals is what waits for a commit.
+type totals struct {
+	bytes, rows, failedBytes int64
+	failed, files            int
+	oldest                   time.Time // arrival; zero when nothing waits
+}
+
+func (t *tail) totals() (n totals) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, it := range t.items {
-		bytes += it.bytes
-		rows += it.rows
-		failed += len(it.failed)
-		files += len(it.segs)
-		if oldest.IsZero() || it.oldest.Before(oldest) {
-			oldest = it.oldest
+		n.bytes += it.bytes
+		n.rows += it.rows
+		n.failed += len(it.failed)
+		n.failedBytes += it.failedBytes
+		n.files += len(it.segs)
+		if n.oldest.IsZero() || it.oldest.Before(n.oldest) {
+			n.oldest = it.oldest
 		}
 	}
-	return
+	return n
 }
 
 // clear forgets everything, for a restart from the committed progress.

@@ -17,7 +17,7 @@ import (
 func (w *Worker) convert(ctx context.Context, c *chunk, f *flusher) error {
 	defer c.discard()
 	began := time.Now()
-	it := &item{failed: c.failed, bytes: c.bytes, oldest: c.oldest}
+	it := &item{failed: c.failed, failedBytes: c.refused, bytes: c.bytes, oldest: c.oldest}
 	if c.lines > 0 {
 		p, err := w.prepare(ctx, c.input, f)
 		if err != nil {
@@ -49,7 +49,7 @@ func (w *Worker) convert(ctx context.Context, c *chunk, f *flusher) error {
 func (w *Worker) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
 	sel := p.rows(c.path)
 	var err error
-	if it.final = c.bytes >= w.cfg.ChunkBytes; it.final {
+	if it.final = c.bytes >= w.chunkBytes.Load(); it.final {
 		var files []table.DataFile
 		files, it.rows, err = w.conv.final(ctx, sel, p.schema(), p.parts, p.state)
 		for _, f := range files {
@@ -79,7 +79,7 @@ func (w *Worker) convertGood(ctx context.Context, c *chunk, p *plan, it *item) e
 		return err
 	}
 	defer good.discard()
-	it.failed, c.failed = good.failed, good.failed
+	it.failed, it.failedBytes, c.failed = good.failed, good.refused, good.failed
 	if good.lines == 0 {
 		return nil
 	}
@@ -92,7 +92,7 @@ func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk,
 	if err != nil {
 		return nil, err
 	}
-	good.spans, good.input, good.failed = c.spans, c.input, c.failed
+	good.spans, good.input, good.failed, good.refused = c.spans, c.input, c.failed, c.refused
 	next := 0
 	err = c.eachLine(func(line int, text []byte) error {
 		r, offset := c.locate(line)
@@ -162,10 +162,11 @@ func (w *Worker) tallies(c *chunk, it *item) []tally {
 		if records == 0 {
 			continue
 		}
-		t.rows = records - t.failed
+		t.rows, t.dropped = records-t.failed-t.lost, t.lost
 		if !w.tr.exact {
+			converted := t.rows
 			t.rows = uint64(it.rows)
-			t.dropped = records - t.failed - min(records-t.failed, t.rows)
+			t.dropped += converted - min(converted, t.rows)
 		}
 	}
 	return out

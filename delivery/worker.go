@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -32,6 +33,9 @@ type Worker struct {
 	targets [][]uint64 // next offsets that Flush calls wait for, by shard
 	done    []uint64   // next offsets that are committed, by shard
 	changed chan struct{}
+	ended   bool
+
+	chunkBytes atomic.Int64 // Config.ChunkBytes, or less after a conversion ran out of memory
 }
 
 // New returns a worker that has done nothing yet.
@@ -43,12 +47,14 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{cfg: cfg, tr: transform{steps: cfg.Transform, exact: cfg.RowByRow || len(cfg.Transform) == 0},
 		conv:    converter{db: cfg.Duck, bucket: cfg.Bucket, dir: cfg.Dir, compression: cfg.Compression},
 		changed: make(chan struct{})}
+	w.chunkBytes.Store(cfg.ChunkBytes)
 	return w, nil
 }
 
 // Run delivers until ctx is done, then commits what it has read and returns nil. An error ends the
 // session, not the worker: it starts again from the committed progress after a growing pause.
 func (w *Worker) Run(ctx context.Context) error {
+	defer w.end()
 	pause := 200 * time.Millisecond
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -62,6 +68,9 @@ func (w *Worker) Run(ctx context.Context) error {
 			break
 		}
 		w.setFault(err)
+		if n := w.chunkBytes.Load(); tarn.CodeOf(err) == tarn.CodeTooLarge && n > 1<<20 {
+			w.chunkBytes.Store(n / 2) // the same chunk would fail for ever
+		}
 		w.cfg.Logger.Error("delivery starts again from the last commit", "error", err)
 		if time.Since(began) > time.Minute {
 			pause = 200 * time.Millisecond
@@ -80,9 +89,6 @@ const drainTime = 20 * time.Second
 
 // session delivers from the committed progress until ctx is done or something fails.
 func (w *Worker) session(ctx context.Context) (err error) {
-	if err := os.RemoveAll(w.cfg.Dir); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(w.cfg.Dir, 0o755); err != nil {
 		return err
 	}
@@ -198,17 +204,20 @@ func (f *flusher) all(ctx context.Context) error {
 	return f.w.commit(ctx, n)
 }
 
-// maxFailedWaiting bounds the failed records kept in memory until their commit (I8).
-const maxFailedWaiting = 10_000
+// The bounds on failed records kept in memory until their commit (I8).
+const (
+	maxFailedWaiting = 10_000
+	maxFailedBytes   = 16 << 20
+)
 
 // due reports whether what waits should be committed now.
 func (w *Worker) due() bool {
-	bytes, _, failed, _, oldest := w.tail.totals()
-	if oldest.IsZero() {
+	t := w.tail.totals()
+	if t.oldest.IsZero() {
 		return false
 	}
-	return bytes >= w.cfg.BufferBytes || failed >= maxFailedWaiting ||
-		time.Since(oldest) >= w.cfg.BufferInterval || w.wanted()
+	return t.bytes >= w.cfg.BufferBytes || t.failed >= maxFailedWaiting || t.failedBytes >= maxFailedBytes ||
+		time.Since(t.oldest) >= w.cfg.BufferInterval || w.wanted()
 }
 
 // wanted reports whether the tail holds all that some Flush call waits for.
@@ -263,11 +272,13 @@ func (w *Worker) Flush(ctx context.Context) error {
 		for i := range w.done {
 			met = met && w.done[i] >= target[i]
 		}
-		paused, changed := w.paused, w.changed
+		paused, ended, changed := w.paused, w.ended, w.changed
 		w.mu.Unlock()
 		switch {
 		case met:
 			return nil
+		case ended:
+			return &tarn.Error{Code: tarn.CodeUnavailable, Detail: fmt.Sprintf("delivery to %s has ended", w.cfg.Table), Hint: "try again when the pipeline runs"}
 		case paused:
 			return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("delivery to %s is paused", w.cfg.Table), Hint: "resume the pipeline first"}
 		}
@@ -290,6 +301,15 @@ func (w *Worker) committed(items []*item) {
 	w.fault = nil
 	w.notify()
 	w.mu.Unlock()
+}
+
+// end tells the waiters that there is nothing to wait for any more.
+func (w *Worker) end() {
+	_ = os.Remove(w.cfg.Dir) // unless queries still read segments there
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	w.notify()
 }
 
 // notify wakes the waiters; the caller holds mu.
@@ -338,8 +358,8 @@ type Status struct {
 
 // Status returns what the worker is doing.
 func (w *Worker) Status() Status {
-	s := Status{Table: w.cfg.Table}
-	s.TailBytes, s.TailRows, s.TailFailed, s.TailFiles, s.Oldest = w.tail.totals()
+	t := w.tail.totals()
+	s := Status{Table: w.cfg.Table, TailBytes: t.bytes, TailRows: t.rows, TailFailed: t.failed, TailFiles: t.files, Oldest: t.oldest}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s.Paused = w.paused

@@ -53,7 +53,8 @@ type Engine struct {
 	reason  atomic.Pointer[string] // why requests are not served; nil when ready
 	views   views
 
-	maintenance sync.Mutex // one task at a time
+	workers     atomic.Uint64 // ever started, for their folders
+	maintenance sync.Mutex    // one task at a time
 	hangUp      context.CancelFunc
 	served      chan struct{} // closed when the HTTP server has drained
 

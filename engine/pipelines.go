@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"reflect"
 	"sort"
 	"sync"
@@ -182,7 +181,7 @@ func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *st
 	records, rows := m.DeliveryRecords.WithLabelValues(d.Table), m.DeliveryRows.WithLabelValues(d.Table)
 	return delivery.Config{
 		Pipeline: spec.Name, Table: d.Table, Stream: s, Store: e.store, Bucket: e.bucket, Duck: e.convert,
-		Dir:    filepath.Join(e.path("staging"), d.Table),
+		Dir:    e.path("staging", fmt.Sprintf("%s-%d", d.Table, e.workers.Add(1))),
 		Opaque: spec.Records == project.RecordsOpaque, Declared: spec.Schema, Transform: steps, RowByRow: rowByRow(steps),
 		Partition: d.PartitionBy, Policy: delivery.SchemaPolicy(d.OnSchemaChange),
 		BufferBytes: d.BufferBytes, BufferInterval: d.BufferInterval, Compression: d.Compression,

@@ -114,43 +114,21 @@ func (a *app) demoRun(ctx context.Context, e *engine.Engine, f demoFlags) error 
 	if err != nil {
 		return err
 	}
-	show := !a.json
-	if show {
+	if !a.json {
 		fmt.Fprintf(a.out, "Tarn is running at %s, its data is in %s\n\n", e.Address(), e.DataDir())
 	}
-	began := time.Now()
 	l, err := newLoad(e.Address(), int64(before.Accepted), f.events, f.rate)
 	if err != nil {
 		return err
 	}
-	sent := make(chan error, 1)
+	began := time.Now()
 	loading, stop := context.WithCancel(ctx)
-	defer stop()
+	sent := make(chan error, 1)
 	go func() { sent <- l.run(loading) }()
-
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	shown := false
-	for running := true; running; {
-		select {
-		case err := <-sent:
-			if err != nil {
-				return err
-			}
-			running = false
-		case <-tick.C:
-			if !show {
-				continue
-			}
-			if !shown {
-				shown = a.demoAnswer(ctx, e) == nil
-			}
-			if err := a.demoProgress(ctx, e, before, began); err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	err = a.demoWatch(ctx, e, before, began, sent)
+	stop()
+	if err != nil {
+		return err
 	}
 	if f.exit {
 		if err := e.Flush(ctx, ""); err != nil {
@@ -169,23 +147,52 @@ func (a *app) demoRun(ctx context.Context, e *engine.Engine, f demoFlags) error 
 		if err := a.printJSON(s); err != nil {
 			return err
 		}
-	} else {
-		if !shown {
-			if err := a.demoAnswer(ctx, e); err != nil {
-				return err
-			}
+	} else if err := a.demoResult(ctx, e, s, took, f.exit); err != nil {
+		return err
+	}
+	if !f.exit {
+		<-ctx.Done()
+	}
+	return nil
+}
+
+// demoWatch reports until all events are sent: a first answer as soon as there is one, then counts.
+func (a *app) demoWatch(ctx context.Context, e *engine.Engine, before server.StatusDoc, began time.Time, sent <-chan error) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-sent:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
 		}
-		a.endLine()
-		fmt.Fprintf(a.out, "\n%s accepted, %s committed, %s pending, %s failed, in %s: %s events/s\n", screen.Count(s.Accepted), screen.Count(s.Committed),
-			screen.Count(s.Pending), screen.Count(s.Failed), screen.Took(took), screen.Count(int64(s.EventsPerSecond)))
+		if a.json {
+			continue
+		}
+		if !a.answered {
+			a.answered = a.demoAnswer(ctx, e) == nil
+		}
+		if err := a.demoProgress(ctx, e, before, began); err != nil {
+			return err
+		}
 	}
-	if f.exit {
-		return nil
+}
+
+// demoResult prints the counts at the end of the load, and the answer if there was none before.
+func (a *app) demoResult(ctx context.Context, e *engine.Engine, s demoSummary, took time.Duration, exit bool) error {
+	a.endLine()
+	if !a.answered {
+		if err := a.demoAnswer(ctx, e); err != nil {
+			return err
+		}
 	}
-	if show {
-		a.demoHints(e)
+	fmt.Fprintf(a.out, "%s accepted, %s committed, %s pending, %s failed, in %s: %s events/s\n", screen.Count(s.Accepted), screen.Count(s.Committed),
+		screen.Count(s.Pending), screen.Count(s.Failed), screen.Took(took), screen.Count(int64(s.EventsPerSecond)))
+	if s.Pending > 0 && !exit {
+		fmt.Fprintln(a.out, "Pending records are durable and visible to SQL; the next commit puts them into Parquet files.")
 	}
-	<-ctx.Done()
 	return nil
 }
 
@@ -216,7 +223,12 @@ func (a *app) demoAnswer(ctx context.Context, e *engine.Engine) error {
 		return err
 	}
 	fmt.Fprintln(a.out)
-	a.demoHints(e)
+	fmt.Fprintln(a.out, "Go on in another terminal:")
+	tarn, at := "  "+os.Args[0]+" ", " --server "+e.Address()
+	a.pairs(tarn+"sql"+at, "ask more, interactively", tarn+"verify"+at, "prove that nothing was lost",
+		tarn+"streams ls"+at, "the durable log behind the table", tarn+"tables describe curated.telemetry"+at, "its columns, and why they are so")
+	a.pairs("The Parquet files are in", filepath.Join(e.DataDir(), "lake", "curated", "telemetry"), "Stop with", "Ctrl-C")
+	fmt.Fprintln(a.out)
 	return nil
 }
 
@@ -239,16 +251,6 @@ func ask(ctx context.Context, address, sql string) ([][]string, error) {
 }
 
 var errNoRows = errors.New("there are no rows yet")
-
-func (a *app) demoHints(e *engine.Engine) {
-	fmt.Fprintf(a.out, `Go on in another terminal:
-  tarn sql --server %[1]s                 ask more, interactively
-  tarn verify --server %[1]s              prove that nothing was lost
-  tarn streams ls --server %[1]s          the durable log behind the table
-  ls %[2]s                the Parquet files
-Stop with Ctrl-C.
-`, e.Address(), filepath.Join(e.DataDir(), "lake", "curated", "telemetry"))
-}
 
 // demoProgress shows the counts on one line that is written over.
 func (a *app) demoProgress(ctx context.Context, e *engine.Engine, before server.StatusDoc, began time.Time) error {

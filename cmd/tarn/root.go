@@ -25,6 +25,8 @@ type app struct {
 
 	server string // --server
 	json   bool   // --json
+
+	answered bool // the demo has shown an answer
 }
 
 const defaultServer = "http://127.0.0.1:8080"
