@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -58,6 +59,9 @@ func (s *Server) observe(rec *recorder, r *http.Request, start time.Time) {
 	took := time.Since(start)
 	s.opts.Metrics.HTTPRequests.WithLabelValues(route, methodLabel(r.Method), strconv.Itoa(status)).Inc()
 	s.opts.Metrics.HTTPSeconds.WithLabelValues(route).Observe(took.Seconds())
+	if !s.opts.Logger.Enabled(r.Context(), slog.LevelDebug) {
+		return
+	}
 	s.opts.Logger.Debug("request", "method", r.Method, "route", route, "status", status, "bytes", rec.bytes, "took", took)
 }
 

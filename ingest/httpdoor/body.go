@@ -26,8 +26,8 @@ const (
 	bodyBytesPerSec = 128 << 10
 )
 
-func bodyTimeout(length int64) time.Duration {
-	return bodyBase + time.Duration(max(length, 0)/bodyBytesPerSec)*time.Second
+func (h *Handler) bodyTimeout(length int64) time.Duration {
+	return h.bodyBase + time.Duration(max(length, 0)/bodyBytesPerSec)*time.Second
 }
 
 // maxDeflateRatio is the most that a byte of deflate can become.
@@ -57,7 +57,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, limit int) (*buff
 		return nil, errBusy
 	}
 	rc := http.NewResponseController(w)
-	deadline := rc.SetReadDeadline(time.Now().Add(bodyTimeout(r.ContentLength))) == nil // false only under tests without a connection
+	deadline := rc.SetReadDeadline(time.Now().Add(h.bodyTimeout(r.ContentLength))) == nil // false only under tests without a connection
 	var err error
 	if r.ContentLength >= 0 {
 		buf.b = buf.b[:size]

@@ -52,6 +52,8 @@ type Options struct {
 	Metrics *telemetry.Metrics // required
 	// MemoryBytes bounds what all bodies in flight hold together (I8). 0 means 256 MiB.
 	MemoryBytes int64
+	// Admit is asked before every request; its error is the answer. nil admits all.
+	Admit func() error
 	// Now is the clock of arrival times and of the idempotency window. nil means time.Now.
 	Now func() time.Time
 }
@@ -65,7 +67,9 @@ type Handler struct {
 	zstd    *zstd.Decoder
 	answers answers
 	seed    maphash.Seed
-	perName sync.Map // stream name → *door
+
+	bodyBase time.Duration
+	perName  sync.Map // stream name → *door
 }
 
 // door is what the handler keeps per stream.
@@ -89,7 +93,7 @@ func New(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{o: o, zstd: dec, seed: maphash.MakeSeed()}
+	h := &Handler{o: o, zstd: dec, seed: maphash.MakeSeed(), bodyBase: bodyBase}
 	h.buffers.budget.limit = o.MemoryBytes
 	return h, nil
 }
@@ -132,6 +136,11 @@ func (h *Handler) door(name string) *door {
 type outcome struct{ accepted, rejected, bytes int }
 
 func (h *Handler) accept(w http.ResponseWriter, r *http.Request, name string, t Target, d *door, now time.Time) (outcome, error) {
+	if h.o.Admit != nil {
+		if err := h.o.Admit(); err != nil {
+			return outcome{}, err
+		}
+	}
 	env, err := readEnvelope(r, t.Records)
 	if err != nil {
 		return outcome{}, err
@@ -147,7 +156,11 @@ func (h *Handler) accept(w http.ResponseWriter, r *http.Request, name string, t 
 	if body, err = h.decode(body, env.coding, limit); err != nil {
 		return outcome{}, err
 	}
-	defer h.buffers.release(body)
+	defer func() {
+		h.buffers.release(body)
+		h.o.Metrics.IngestBodyBytes.Set(float64(h.BodyBytes()))
+	}()
+	h.o.Metrics.IngestBodyBytes.Set(float64(h.BodyBytes()))
 	if env.idempotency == "" {
 		a, done, err := h.store(r.Context(), t, d, env, body, now)
 		if err == nil {
@@ -186,6 +199,12 @@ func (h *Handler) store(ctx context.Context, t Target, d *door, env envelope, bo
 	limits := t.Limits
 	if kind != record.KindOpaque {
 		limits.BodyBytes = endLine(body, limits.BodyBytes)
+	}
+	if n := copied(kind, t, env.key, body.b); n > 0 {
+		if !h.buffers.budget.take(n) { // I8
+			return nil, outcome{}, errBusy
+		}
+		defer h.buffers.budget.give(n)
 	}
 	framed, err := record.Frame(body.b, kind, record.FrameOptions{
 		Limits: limits, Shards: t.Shards, Shard: h.shard(t, d, env.idempotency), Key: env.key, KeyPath: t.KeyPath,
@@ -235,6 +254,16 @@ func kindOf(c content, takes Records, body []byte) (record.Kind, error) {
 		return record.KindOpaque, nil
 	}
 	return 0, &tarn.Error{Code: tarn.CodeUnsupported, Detail: "the body does not look like JSON and has no content type that says what it is", Hint: typesHint}
+}
+
+// copied returns how many bytes framing will need for a copy of the records: none where their lines
+// stay as they are in the body.
+func copied(k record.Kind, t Target, key string, body []byte) int64 {
+	switch {
+	case k == record.KindOpaque, t.Shards > 1 && t.KeyPath != "" && key == "", firstByte(body) == '[':
+		return int64(len(body))
+	}
+	return 0
 }
 
 // firstByte returns the first byte of a body that is not blank, 0 when there is none.

@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -212,3 +215,39 @@ func TestFailedFirst(t *testing.T) {
 	}
 	a.finish(e, nil)
 }
+
+// TestSlowBody wants an end to a body that stops arriving, and its memory back.
+func TestSlowBody(t *testing.T) {
+	got := make(chan error, 1)
+	h, err := New(Options{Streams: anyStream{}, Metrics: telemetry.New(telemetry.NewRegistry()), Problem: func(w http.ResponseWriter, _ *http.Request, err error) {
+		w.WriteHeader(http.StatusGatewayTimeout)
+		got <- err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.bodyBase = 30 * time.Millisecond
+	srv := httptest.NewServer(h)
+	defer srv.Close()
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
+	select {
+	case err := <-got:
+		if tarn.CodeOf(err) != tarn.CodeTimeout {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the door waits for the rest of the body")
+	}
+	if n := h.BodyBytes(); n != 0 {
+		t.Errorf("%d bytes are still reserved", n)
+	}
+}
+
+type anyStream struct{}
+
+func (anyStream) Lookup(string) (Target, bool) { return Target{Shards: 1}, true }
