@@ -27,6 +27,7 @@ func (e *Engine) Project(context.Context) (json.RawMessage, error) {
 	return json.Marshal(e.running.Load().project)
 }
 
+// reasons says why the engine is not ready.
 func (e *Engine) reasons() []string {
 	if r := e.reason.Load(); r != nil {
 		return []string{*r}

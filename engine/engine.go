@@ -52,6 +52,7 @@ type Engine struct {
 	running atomic.Pointer[running]
 	reason  atomic.Pointer[string] // why requests are not served; nil when ready
 	views   views
+	disk    disk
 
 	workers     atomic.Uint64 // ever started, for their folders
 	maintenance sync.Mutex    // one task at a time
@@ -114,6 +115,7 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 	}
 	e.done.Go(e.maintain)
 	e.done.Go(e.measure)
+	e.done.Go(e.watchDisk)
 	if e.opts.Watch {
 		e.done.Go(e.watch)
 	}
@@ -185,7 +187,7 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 		func() (err error) {
 			e.queries, err = query.New(query.Options{Source: source{e}, System: system{e}, MemoryBytes: e.budget.query, Threads: threads(),
 				TempDir: e.path("staging", "spill"), AllowedDirs: []string{staging, lakeDir}, Timeout: p.Limits.QueryTimeout, Logger: e.log,
-				OnQuery: e.onQuery})
+				MaxResidentBytes: p.Limits.MemoryBytes, OnQuery: e.onQuery})
 			return err
 		},
 		func() (err error) {
@@ -212,7 +214,7 @@ func together(funcs ...func() error) error {
 
 // listen begins to answer HTTP; until the engine is ready most answers say so.
 func (e *Engine) listen(ctx context.Context, p *project.Project) error {
-	door, err := httpdoor.New(httpdoor.Options{Streams: doors{e}, Problem: server.Problems{Logger: e.log}.Write, Metrics: e.metrics, MemoryBytes: e.budget.bodies})
+	door, err := httpdoor.New(httpdoor.Options{Streams: doors{e}, Problem: server.Problems{Logger: e.log}.Write, Metrics: e.metrics, MemoryBytes: e.budget.bodies, Admit: e.admit})
 	if err != nil {
 		return err
 	}

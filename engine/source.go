@@ -7,6 +7,7 @@ import (
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/ingest/httpdoor"
+	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/query"
 	"github.com/tarn-data/tarn/record"
 	"github.com/tarn-data/tarn/table"
@@ -21,8 +22,11 @@ func (d doors) Lookup(name string) (httpdoor.Target, bool) {
 	if p == nil || !p.spec.Source.HTTP {
 		return httpdoor.Target{}, false
 	}
-	l := d.e.limits
-	return httpdoor.Target{Stream: p.stream, Shards: p.spec.Stream.Shards, KeyPath: p.spec.Stream.PartitionKey,
+	l, kind := d.e.limits, httpdoor.RecordsJSON
+	if p.spec.Records == project.RecordsOpaque {
+		kind = httpdoor.RecordsOpaque
+	}
+	return httpdoor.Target{Stream: p.stream, Shards: p.spec.Stream.Shards, Records: kind, KeyPath: p.spec.Stream.PartitionKey,
 		Limits: record.Limits{RecordBytes: int(l.RecordBytes), BodyBytes: int(l.BodyBytes)}}, true
 }
 
