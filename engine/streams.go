@@ -12,10 +12,14 @@ import (
 	"github.com/tarn-data/tarn/stream/jetstream"
 )
 
+// noStreamLimit lets streams use the whole disk: retention bounds each, and the guard of the disk
+// all of them. JetStream's own default is three quarters of what is free at the start.
+const noStreamLimit = 1 << 50
+
 // openStreams starts the embedded server, or connects to the cluster the project names.
 func (e *Engine) openStreams(ctx context.Context, p *project.Project) (stream.Engine, error) {
 	if p.Engines.Stream.IsEmbedded() {
-		return jetstream.Start(ctx, jetstream.ServerOptions{Dir: e.path("streams"), Logger: e.log})
+		return jetstream.Start(ctx, jetstream.ServerOptions{Dir: e.path("streams"), MaxBytes: noStreamLimit, Logger: e.log})
 	}
 	url, err := p.Engines.Stream.Reveal(os.LookupEnv)
 	if err != nil {
