@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/peterh/liner"
 
@@ -43,8 +44,10 @@ func (q *asker) shell(ctx context.Context) error {
 	}
 	fmt.Fprintf(q.app.out, "Tarn %s at %s, project %s. \\? for help.\n", status.Version, cl.Address(), status.Project)
 	q.timing = true
+	ctx = context.WithoutCancel(ctx) // Ctrl-C ends statements, not the shell
 	line := liner.NewLiner()
 	defer line.Close()
+	defer leaveOnSIGTERM(line)()
 	line.SetCtrlCAborts(true)
 	line.SetMultiLineMode(true)
 	line.SetTabCompletionStyle(liner.TabPrints)
@@ -91,6 +94,25 @@ func (q *asker) shell(ctx context.Context) error {
 				typed.WriteString(rest)
 			}
 		}
+	}
+}
+
+// leaveOnSIGTERM gives the terminal back before the process ends. It works until the returned
+// function is called.
+func leaveOnSIGTERM(line *liner.State) func() {
+	signals, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			_ = line.Close() // Prompt cannot be interrupted
+			os.Exit(1)
+		case <-done:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
 	}
 }
 
