@@ -1,0 +1,193 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/engine"
+)
+
+func newEvents(t *testing.T) *lake {
+	t.Helper()
+	return start(t, writeProject(t, map[string]string{"tarn.yaml": projectFile, "pipelines/events.yaml": events}), t.TempDir())
+}
+
+func (l *lake) edit(file, text string) {
+	l.t.Helper()
+	path := filepath.Join(l.project, file)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func TestReload(t *testing.T) {
+	l := newEvents(t)
+	l.post("events", `{"id":1,"ts":"2026-11-20T03:00:00Z"}`)
+
+	t.Run("a broken edit changes nothing", func(t *testing.T) {
+		l.edit("pipelines/events.yaml", strings.Replace(events, "table:", "tabel:", 1))
+		_, err := l.Reload(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "pipelines/events.yaml:4:5") || !strings.Contains(err.Error(), "table") {
+			t.Fatalf("reload: %v", err)
+		}
+		l.post("events", `{"id":2,"ts":"2026-11-20T03:00:00Z"}`)
+		l.eventually("SELECT count(*) FROM curated.events", "2")
+	})
+	t.Run("a changed transform takes effect", func(t *testing.T) {
+		l.edit("pipelines/events.yaml", events+"transform:\n  - sql: SELECT *, id * 10 AS tenfold FROM records\n")
+		if _, err := l.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.post("events", `{"id":3,"ts":"2026-11-20T03:00:00Z"}`)
+		l.eventually("SELECT count(*), sum(tenfold) FROM curated.events", "3,30")
+	})
+	t.Run("pipelines come and go", func(t *testing.T) {
+		l.edit("pipelines/other.yaml", "pipeline: other\nsource: {http: {}}\ndeliver: [{table: curated.other}]\n")
+		if _, err := l.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.post("other", `{"a":1}`)
+		l.eventually("SELECT a FROM curated.other", "1")
+		if err := os.Remove(filepath.Join(l.project, "pipelines/other.yaml")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if status, _ := l.do(http.MethodPost, "/v1/streams/other/records", "application/json", "", []byte(`{}`)); status != http.StatusNotFound {
+			t.Errorf("a removed pipeline answers %d", status)
+		}
+		l.eventually("SELECT a FROM curated.other", "1") // its data stays
+	})
+	l.verify()
+}
+
+func TestOneEngineForOneFolder(t *testing.T) {
+	l := newEvents(t)
+	e, err := engine.New(engine.Options{Project: l.project, Data: l.data, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(t.Context()); tarn.CodeOf(err) != tarn.CodeConflict || !strings.Contains(err.Error(), "in use by process") {
+		t.Fatalf("second engine: %v", err)
+	}
+	l.post("events", `{"id":1}`) // the first one goes on
+}
+
+func TestPauseKeepsRecordsInTheStream(t *testing.T) {
+	l := newEvents(t)
+	if err := l.Pause("events", true); err != nil {
+		t.Fatal(err)
+	}
+	l.post("events", `{"id":1}`)
+	if err := l.Flush(t.Context(), "events"); tarn.CodeOf(err) != tarn.CodeConflict {
+		t.Errorf("flush while paused: %v", err)
+	}
+	v, err := l.Verify(t.Context())
+	if err != nil || !v.OK || v.Totals.Pending != 1 {
+		t.Fatalf("verify: %+v %v", v, err)
+	}
+	if err := l.Pause("events", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(t.Context(), "events"); err != nil {
+		t.Fatal(err)
+	}
+	l.verify()
+}
+
+// TestVerifyFindsDamage: the proof fails when the stores do not hold what they should (I3).
+func TestVerifyFindsDamage(t *testing.T) {
+	for name, damage := range map[string]func(path string) error{
+		"missing":   os.Remove,
+		"truncated": func(path string) error { return os.Truncate(path, 10) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newEvents(t)
+			l.post("events", `{"id":1,"ts":"2026-11-20T03:00:00Z"}`)
+			if err := l.Flush(t.Context(), "events"); err != nil {
+				t.Fatal(err)
+			}
+			l.verify()
+			err := filepath.WalkDir(filepath.Join(l.data, "lake"), func(path string, d fs.DirEntry, err error) error {
+				if strings.HasSuffix(path, ".parquet") {
+					return errors.Join(err, damage(path))
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			v, err := l.Verify(t.Context())
+			if err != nil || v.OK || len(v.Problems) != 1 || v.Problems[0].Subject != "curated.events" {
+				t.Fatalf("verify: %+v %v", v, err)
+			}
+		})
+	}
+}
+
+// TestQueriesSeeEachRecordOnce asks while records arrive, are merged within the tail, committed and
+// compacted: ids below the highest one seen are all there, and none twice.
+func TestQueriesSeeEachRecordOnce(t *testing.T) {
+	l := newEvents(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	l.post("events", `{"id":0,"ts":"2026-11-20T03:00:00Z"}`)
+	l.eventually("SELECT count(*) FROM curated.events", "1")
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for id := 1; ctx.Err() == nil; id += 20 {
+			var b strings.Builder
+			for i := range 20 {
+				fmt.Fprintf(&b, `{"id":%d,"ts":"2026-11-20T%02d:00:00Z"}`+"\n", id+i, i)
+			}
+			l.post("events", b.String())
+		}
+	})
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			if err := l.Flush(ctx, "events"); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := l.Maintain(ctx, "curated.events", []string{"compact", "expire", "manifests"}); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+	})
+	asked := 0
+	for ctx.Err() == nil {
+		if got := l.sql("SELECT count(*) = count(DISTINCT id) AND count(*) = max(id) + 1 FROM curated.events"); got != "true" {
+			t.Errorf("a query saw %s", l.sql("SELECT count(*), count(DISTINCT id), max(id) FROM curated.events"))
+			break
+		}
+		asked++
+	}
+	cancel()
+	wg.Wait()
+	if asked < 20 {
+		t.Errorf("only %d queries", asked)
+	}
+	if err := l.Flush(t.Context(), "events"); err != nil {
+		t.Fatal(err)
+	}
+	l.verify()
+}
