@@ -10,11 +10,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/client"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
 	"github.com/tarn-data/tarn/engine"
@@ -86,17 +86,11 @@ func (a *app) demo(c *cobra.Command, dir string, f demoFlags) error {
 	if err != nil {
 		return err
 	}
-	e, err := engine.New(engine.Options{Project: dir, Data: f.data, Listen: f.listen, Version: version, Watch: true, Logger: log})
-	if err != nil {
-		return err
-	}
 	ctx := c.Context()
-	err = e.Start(ctx)
-	if tarn.CodeOf(err) == tarn.CodeConflict && f.listen == "" && !errors.Is(err, fs.ErrExist) && addressTaken(err) {
+	e, err := f.start(ctx, dir, log)
+	if f.listen == "" && addressTaken(err) {
 		f.listen = "127.0.0.1:0" // somebody has 8080; a demo is no reason to stop
-		if e, err = engine.New(engine.Options{Project: dir, Data: f.data, Listen: f.listen, Version: version, Watch: true, Logger: log}); err == nil {
-			err = e.Start(ctx)
-		}
+		e, err = f.start(ctx, dir, log)
 	}
 	if err != nil {
 		return err
@@ -274,11 +268,8 @@ func (a *app) endLine() {
 	}
 }
 
-// addressTaken tells a taken port from a taken data folder.
-func addressTaken(err error) bool {
-	var e *tarn.Error
-	return errors.As(err, &e) && e.Err != nil
-}
+// addressTaken tells a taken port from a taken data folder, which is no other process's port.
+func addressTaken(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }
 
 // writeExample writes the fleet project into dir, leaving files that are there alone.
 func writeExample(dir string) error {

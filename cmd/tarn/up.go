@@ -27,6 +27,15 @@ func (f *runFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.logForm, "log-format", "", "text or json (default: text on a terminal, json in a pipe)")
 }
 
+// start runs the project in dir.
+func (f *runFlags) start(ctx context.Context, dir string, log *slog.Logger) (*engine.Engine, error) {
+	e, err := engine.New(engine.Options{Project: dir, Data: f.data, Listen: f.listen, Version: version, Watch: true, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	return e, e.Start(ctx)
+}
+
 // logger writes structured logs to standard error.
 func (a *app) logger(c *cobra.Command, f runFlags) (*slog.Logger, error) {
 	var level slog.Level
@@ -73,12 +82,9 @@ func (a *app) up(c *cobra.Command, dir string, f runFlags) error {
 	if err != nil {
 		return err
 	}
-	e, err := engine.New(engine.Options{Project: dir, Data: f.data, Listen: f.listen, Version: version, Watch: true, Logger: log})
-	if err != nil {
-		return err
-	}
 	ctx := c.Context()
-	if err := e.Start(ctx); err != nil {
+	e, err := f.start(ctx, dir, log)
+	if err != nil {
 		return err
 	}
 	stop := reloadOnHangUp(ctx, e, log)
