@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/metadb"
 )
 
@@ -53,6 +56,9 @@ func (s *Store) change(ctx context.Context, name string, build func(context.Cont
 			return nil, err
 		}
 		d, err := build(ctx, cur)
+		if errors.Is(err, lake.ErrNotFound) && s.movedOn(ctx, cur) {
+			continue // another process retired a metadata file while it was being read
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -79,11 +85,28 @@ func (s *Store) change(ctx context.Context, name string, build func(context.Cont
 	return nil, &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("table %s: %d attempts to commit were overtaken by other writers", name, maxAttempts), Hint: "try again"}
 }
 
+// movedOn reports whether the table has a newer version than cur.
+func (s *Store) movedOn(ctx context.Context, cur *State) bool {
+	p, err := s.pointer(ctx, cur.Name)
+	return err == nil && (p.uuid != cur.UUID || p.version != cur.Version)
+}
+
 // publish makes the new metadata files durable, then moves the pointer and everything that goes
 // with it in one transaction.
 func (s *Store) publish(ctx context.Context, h *handle, cur *State, d *draft) (*State, error) {
 	if d.meta == nil {
-		return cur, s.db.Tx(ctx, func(tx *metadb.Tx) error { return d.also(ctx, tx) })
+		return cur, s.db.Tx(ctx, func(tx *metadb.Tx) error {
+			// The same fence as for a move: what build found in cur still holds.
+			n, err := tx.Exec(ctx, "UPDATE tables SET updated_at = ? WHERE name = ? AND uuid = ? AND version = ?",
+				metadb.Micros(s.opts.Clock()), cur.Name, cur.UUID, cur.Version)
+			if err != nil {
+				return err
+			}
+			if n != 1 {
+				return errRaced
+			}
+			return d.also(ctx, tx)
+		})
 	}
 	data, err := d.meta.encode(h.text[:0])
 	if err != nil {
@@ -136,9 +159,13 @@ func (s *Store) move(ctx context.Context, tx *metadb.Tx, cur *State, key string,
 	if n != 1 {
 		return errRaced
 	}
-	for _, r := range d.removed {
-		if _, err := tx.Exec(ctx, "INSERT INTO removed_files (table_uuid, path, removed_seq, removed_at) VALUES (?, ?, ?, ?) ON CONFLICT (table_uuid, path) DO NOTHING",
-			cur.UUID, r.url, r.seq, now); err != nil {
+	for rows := range slices.Chunk(d.removed, sweepBatch) {
+		args := make([]any, 0, 4*len(rows))
+		for _, r := range rows {
+			args = append(args, cur.UUID, r.url, r.seq, now)
+		}
+		if _, err := tx.Exec(ctx, "INSERT INTO removed_files (table_uuid, path, removed_seq, removed_at) VALUES (?, ?, ?, ?)"+
+			strings.Repeat(", (?, ?, ?, ?)", len(rows)-1)+" ON CONFLICT (table_uuid, path) DO NOTHING", args...); err != nil {
 			return err
 		}
 	}

@@ -221,6 +221,9 @@ func TestRemoveFiles(t *testing.T) {
 
 // Manifests are merged by size class: few of them, whatever the number of commits and files.
 func TestManifestsStayFew(t *testing.T) {
+	if raceEnabled {
+		t.Skip("nothing is concurrent here, and it is slow")
+	}
 	r := newRig(t)
 	st := r.ensure()
 	for i := range 300 {

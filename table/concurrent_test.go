@@ -12,6 +12,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/lake/fs"
+	"github.com/tarn-data/tarn/metadb"
 	"github.com/tarn-data/tarn/metadb/metadbtest"
 	"github.com/tarn-data/tarn/table"
 )
@@ -266,4 +267,48 @@ func TestOnPostgres(t *testing.T) {
 	r.clean(st)
 	_, err = r.Ensure(t.Context(), table.Definition{Name: "curated.TELEMETRY", Schema: schema("a", "BIGINT")})
 	wantCode(t, err, tarn.CodeConflict)
+}
+
+// A COMMIT that fails leaves the outcome to be found out: the pointer tells that it did not go
+// through, nothing stays behind, and the same commit works the next time.
+func TestFailingCommit(t *testing.T) {
+	server := metadbtest.Postgres(t)
+	for what, body := range map[string]string{
+		"refused":         "RAISE EXCEPTION 'fault'",
+		"connection lost": "PERFORM pg_terminate_backend(pg_backend_pid())",
+	} {
+		t.Run(what, func(t *testing.T) {
+			b, err := fs.Open(filepath.Join(memoryDir(t), "lake"))
+			must(t, err)
+			r := newRigOn(t, server.Database(t), b)
+			st := r.ensure()
+			for _, q := range []string{"CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN " + body + "; RETURN NULL; END $$",
+				"CREATE CONSTRAINT TRIGGER fault AFTER UPDATE ON tables DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fault()"} {
+				if _, err := r.db.Exec(t.Context(), q); err != nil {
+					t.Fatal(err)
+				}
+			}
+			objects := len(keys(t, b, ""))
+			c := table.Commit{Add: []table.DataFile{r.file(st, 10)}, SchemaID: 1, Progress: []table.Progress{{Stream: "s", Next: 10, RowsOut: 10}}}
+			_, err = r.Commit(t.Context(), name, c)
+			wantCode(t, err, tarn.CodeUnavailable)
+			if errors.Is(err, metadb.ErrCommitUnknown) {
+				t.Errorf("the outcome is known: %v", err)
+			}
+			if n := len(keys(t, b, "")); n != objects+1 {
+				t.Errorf("%d objects more", n-objects)
+			}
+			if now, err := r.State(t.Context(), name); err != nil || now.Rows != 0 {
+				t.Errorf("%d rows, %v", now.Rows, err)
+			}
+			if _, err := r.db.Exec(t.Context(), "DROP TRIGGER fault ON tables"); err != nil {
+				t.Fatal(err)
+			}
+			st, err = r.Commit(t.Context(), name, c)
+			must(t, err)
+			if st.Rows != 10 {
+				t.Errorf("%d rows", st.Rows)
+			}
+		})
+	}
 }

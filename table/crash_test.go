@@ -107,10 +107,10 @@ var steps = []step{
 	}},
 }
 
-// prepared is a table of 16 files, so that the next commit merges manifests, with PreviousMetadata
-// so small that commits delete metadata files.
-func prepared(t *testing.T) *rig {
-	r := newRigIn(t, memoryDir(t))
+// template makes a folder with a table of 16 files, so that the next commit merges manifests.
+func template(t *testing.T) string {
+	dir := memoryDir(t)
+	r := openRig(t, filepath.Join(dir, "live"))
 	st := r.ensure()
 	for i := range 16 {
 		f := r.file(st, 10)
@@ -118,6 +118,18 @@ func prepared(t *testing.T) *rig {
 			Progress: []table.Progress{{Stream: "s", From: uint64(i * 10), Next: uint64(i*10 + 10), RecordsIn: 10, RowsOut: 10}}})
 		must(t, err)
 	}
+	r.close()
+	must(t, os.CopyFS(filepath.Join(dir, "kept"), os.DirFS(filepath.Join(dir, "live"))))
+	return dir
+}
+
+// prepared brings the template back and opens it. Metadata names absolute paths, so it always lies
+// in the same place.
+func prepared(t *testing.T, dir string) *rig {
+	live := filepath.Join(dir, "live")
+	must(t, os.RemoveAll(live))
+	must(t, os.CopyFS(live, os.DirFS(filepath.Join(dir, "kept"))))
+	r := openRig(t, live)
 	r.clock.Advance(time.Hour)
 	return r
 }
@@ -151,12 +163,17 @@ func moments(yield func(laketest.Match) (reached bool)) {
 // Killed at any moment of its I/O, a change has happened as a whole or not at all, every file that
 // the table names is there, and what was left over can be swept up.
 func TestStopAtEveryMoment(t *testing.T) {
+	if raceEnabled {
+		t.Skip("nothing is concurrent here, and it is slow")
+	}
 	for _, s := range steps {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			stops := 0
+			dir := template(t)
 			moments(func(m laketest.Match) bool {
-				r := prepared(t)
+				r := prepared(t, dir)
+				defer r.close()
 				before := r.outcome()
 				real := r.bucket
 				faulty := laketest.Wrap(real, nil, m)
@@ -224,11 +241,16 @@ func (r *rig) sweepAll() error {
 
 // One failing operation fails the change as a whole, or is survived.
 func TestErrorAtEveryMoment(t *testing.T) {
+	if raceEnabled {
+		t.Skip("nothing is concurrent here, and it is slow")
+	}
 	for _, s := range steps {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
+			dir := template(t)
 			moments(func(m laketest.Match) bool {
-				r := prepared(t)
+				r := prepared(t, dir)
+				defer r.close()
 				before := r.outcome()
 				real := r.bucket
 				reached := false
@@ -256,12 +278,14 @@ func TestErrorAtEveryMoment(t *testing.T) {
 
 // A statement of the transaction that fails takes the pointer and everything else back with it.
 func TestDatabaseFault(t *testing.T) {
+	dir := template(t)
 	for _, trigger := range []string{
 		"BEFORE UPDATE ON tables", "AFTER UPDATE ON tables", "BEFORE INSERT ON removed_files", "BEFORE UPDATE ON progress", "AFTER UPDATE ON progress",
 		"BEFORE INSERT ON failed_records", "AFTER INSERT ON failed_records", "AFTER INSERT ON table_state", "AFTER UPDATE ON table_state",
 	} {
 		t.Run(trigger, func(t *testing.T) {
-			r := prepared(t)
+			r := prepared(t, dir)
+			defer r.close()
 			before := r.outcome()
 			objects := len(keys(t, r.bucket, ""))
 			if _, err := r.db.Exec(t.Context(), "CREATE TRIGGER fault "+trigger+" BEGIN SELECT RAISE(ABORT, 'fault'); END"); err != nil {

@@ -78,3 +78,23 @@ func BenchmarkCommit(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkAcquire is what every query pays to see the current state of a table of 1,000 files.
+func BenchmarkAcquire(b *testing.B) {
+	r := newRig(b)
+	st := r.ensure()
+	c := table.Commit{SchemaID: st.SchemaID}
+	for range 1000 {
+		c.Add = append(c.Add, r.file(st, 2000))
+	}
+	_, err := r.Commit(b.Context(), name, c)
+	must(b, err)
+	for b.Loop() {
+		st, release, err := r.Acquire(b.Context(), name, nil)
+		must(b, err)
+		if len(r.files(st)) != 1000 {
+			b.Fatal("files are missing")
+		}
+		release()
+	}
+}

@@ -48,6 +48,7 @@ type rig struct {
 	db     *metadb.DB
 	bucket lake.Bucket
 	clock  *clock
+	shut   func() error // closes the folder
 }
 
 func newRig(t testing.TB) *rig {
@@ -57,10 +58,9 @@ func newRig(t testing.TB) *rig {
 
 func newRigIn(t testing.TB, dir string) *rig {
 	t.Helper()
-	b, err := fs.Open(filepath.Join(dir, "lake"))
-	must(t, err)
-	t.Cleanup(func() { must(t, b.Close()) })
-	return newRigOn(t, filepath.Join(dir, "meta.db"), b)
+	r := openRig(t, dir)
+	t.Cleanup(r.close)
+	return r
 }
 
 func newRigOn(t testing.TB, url string, b lake.Bucket) *rig {
@@ -71,6 +71,24 @@ func newRigOn(t testing.TB, url string, b lake.Bucket) *rig {
 	r := &rig{t: t, db: db, bucket: b, clock: newClock()}
 	r.reopen()
 	return r
+}
+
+// openRig is a rig that the caller closes.
+func openRig(t testing.TB, dir string) *rig {
+	t.Helper()
+	b, err := fs.Open(filepath.Join(dir, "lake"))
+	must(t, err)
+	db, err := metadb.Open(t.Context(), filepath.Join(dir, "meta.db"), metadb.Options{})
+	must(t, err)
+	r := &rig{t: t, db: db, bucket: b, clock: newClock()}
+	r.shut = b.Close
+	r.reopen()
+	return r
+}
+
+func (r *rig) close() {
+	r.t.Helper()
+	must(r.t, errors.Join(r.db.Close(), r.shut()))
 }
 
 // reopen forgets everything in memory.

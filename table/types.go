@@ -138,7 +138,7 @@ type Rewrite struct {
 	Table     *State
 	Files     []DataFile
 	Read      tarn.Schema // what Files hold
-	Write     tarn.Schema // what to write: same columns, ids and types may differ
+	Write     tarn.Schema // what to write: the same columns, ids and types may differ; new ones are null
 	SchemaID  int         // of Write
 	Partition []any       // of all Files and of the new ones
 }

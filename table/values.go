@@ -113,6 +113,9 @@ func float(v any) (float64, bool) {
 
 // decimalLiteral reads a decimal exactly: digits that the type cannot hold are an error.
 func decimalLiteral(t tarn.Type, s string) (iceberg.Literal, error) {
+	if !plainDecimal(s) { // an exponent could ask for gigabytes of digits
+		return nil, fmt.Errorf("%q is no %s", s, t)
+	}
 	r, ok := new(big.Rat).SetString(s)
 	if !ok || !r.IsInt() && !new(big.Rat).Mul(r, pow10(t.Scale)).IsInt() {
 		return nil, fmt.Errorf("%q is no %s", s, t)
@@ -121,6 +124,10 @@ func decimalLiteral(t tarn.Type, s string) (iceberg.Literal, error) {
 		return nil, fmt.Errorf("%q is no %s", s, t)
 	}
 	return iceberg.StringLiteral(r.FloatString(t.Scale)).To(iceberg.DecimalTypeOf(t.Precision, t.Scale))
+}
+
+func plainDecimal(s string) bool {
+	return len(s) <= 80 && strings.Trim(s, "-0123456789.") == ""
 }
 
 func pow10(n int) *big.Rat {

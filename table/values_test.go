@@ -31,7 +31,7 @@ func TestParseBound(t *testing.T) {
 		{"VARCHAR", "", ""}, {"VARCHAR", "x y", "x y"}, {"JSON", "{}", "{}"}, {"VARCHAR", "\xff", nil},
 		{"UUID", "f79c3e09-677c-4bbd-a479-3f349cb785e7", uuid.MustParse("f79c3e09-677c-4bbd-a479-3f349cb785e7")}, {"UUID", "x", nil},
 		{"BLOB", `\x00ab\xFF`, []byte{0, 'a', 'b', 0xff}}, {"BLOB", `\x0`, nil}, {"BLOB", `\q00`, nil},
-		{"DECIMAL(10,2)", "-12.50", "-12.50"}, {"DECIMAL(10,2)", "0.001", nil}, {"DECIMAL(10,2)", "x", nil},
+		{"DECIMAL(10,2)", "-12.50", "-12.50"}, {"DECIMAL(10,2)", "0.001", nil}, {"DECIMAL(10,2)", "x", nil}, {"DECIMAL(10,2)", "1e999999999", nil}, {"DECIMAL(10,2)", "123456789.00", nil}, {"DECIMAL(10,2)", "12345678.9", "12345678.9"},
 		{"BIGINT[]", "[1]", nil}, {"STRUCT(a BIGINT)", "{}", nil},
 	} {
 		typ, err := tarn.ParseType(c.typ)

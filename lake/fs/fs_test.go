@@ -151,3 +151,34 @@ func TestPowerCutForgets(t *testing.T) {
 		t.Errorf("Stat = %v, want ErrNotFound", err)
 	}
 }
+
+// Whatever the key: it is refused, or the object lies inside the folder and is read back whole.
+func FuzzKey(f *testing.F) {
+	for _, k := range []string{"a", "a/b", "../a", "a/../b", "/a", "a//b", ".a", "a/.b", "a\x00", "year=2026/x y.parquet", "ü/%2F", "a/", `a\b`, "\xff"} {
+		f.Add(k)
+	}
+	dir := f.TempDir()
+	b, err := fs.Open(filepath.Join(dir, "lake"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		err := b.Put(t.Context(), key, strings.NewReader(key))
+		if err != nil {
+			return // refused here or, for names too long, by the file system
+		}
+		got, err := lake.ReadAll(t.Context(), b, key)
+		if err != nil || string(got) != key {
+			t.Errorf("%q holds %q, %v", key, got, err)
+		}
+		if back, ok := b.Key(b.URL(key)); !ok || back != key {
+			t.Errorf("Key(URL(%q)) = %q, %t", key, back, ok)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+			t.Errorf("%q left the folder: %v", key, entries)
+		}
+		if err := b.Delete(t.Context(), key); err != nil {
+			t.Error(err)
+		}
+	})
+}
