@@ -7,8 +7,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -X main.version=$(VERSION)
 
-# duckdb_arrow: query results as Arrow. Every go command below gets it.
-export GOFLAGS := -buildvcs=false -tags=duckdb_arrow $(GOFLAGS)
+export GOFLAGS := -buildvcs=false $(GOFLAGS)
 export CGO_ENABLED := 1
 
 # Packages whose goroutines share memory: they also run under the race detector. Those that spend

@@ -38,7 +38,7 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "tarn")
-	build := exec.Command("go", "build", "-tags", "duckdb_arrow", "-o", binary, "github.com/tarn-data/tarn/cmd/tarn")
+	build := exec.Command("go", "build", "-o", binary, "github.com/tarn-data/tarn/cmd/tarn")
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "go build:", err)
