@@ -142,6 +142,9 @@ func (q *asker) table(ctx context.Context, body io.Reader, start time.Time) erro
 	if q.output != "" {
 		style = screen.Style{Rule: true}
 	}
+	if len(cols) == 2 && cols[0].Name == "explain_key" {
+		return plainPlan(out, rows)
+	}
 	if err := screen.Table(out, cols, rows, style); err != nil {
 		return err
 	}
@@ -154,6 +157,16 @@ func (q *asker) table(ctx context.Context, body io.Reader, start time.Time) erro
 	}
 	_, err = fmt.Fprintf(out, "(%s)\n", line)
 	return err
+}
+
+// plainPlan prints the answer of EXPLAIN, whose lines are a drawing.
+func plainPlan(out io.Writer, rows [][]string) error {
+	for _, r := range rows {
+		if _, err := fmt.Fprintf(out, "%s\n%s\n", r[0], strings.TrimRight(r[1], "\n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isNumber reports whether values of an SQL type are aligned by their last digit.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
 	"github.com/tarn-data/tarn/server"
 )
@@ -85,40 +86,63 @@ func (a *app) tablesDescribe(ctx context.Context, name string) error {
 	return nil
 }
 
-// columns prints the columns of a table with the reasons of inferred types.
+// columns prints the columns of a table, members of structs below them, with the reasons of inferred
+// types. Notes about what has no column of its name come after.
 func (a *app) columns(t server.TableDoc) error {
 	why := map[string]string{}
 	for _, n := range t.Inference {
 		why[n.Column] = n.Why
 	}
-	var rows [][]string
-	noted := false
+	l := columnList{why: why}
 	for _, col := range t.Columns {
+		typ, err := tarn.ParseType(col.Type)
+		if err != nil {
+			return err
+		}
 		null := ""
 		if col.Required {
 			null = "not null"
 		}
-		note := why[col.Name]
-		if note == "" {
-			note = col.Doc
+		if why[col.Name] == "" {
+			why[col.Name] = col.Doc
 		}
-		noted = noted || note != ""
-		delete(why, col.Name)
-		rows = append(rows, []string{strconv.Itoa(col.ID), col.Name, col.Type, null, note})
+		l.add(strconv.Itoa(col.ID), col.Name, col.Name, 0, typ, null)
 	}
 	cols := []screen.Column{right("ID"), left("COLUMN"), left("TYPE"), left(""), left("WHY")}
-	if !noted {
-		cols = cols[:4]
-	}
-	if err := a.table(cols, rows, "no columns yet: the schema comes with the first records"); err != nil {
+	if err := a.table(cols, l.rows, "no columns yet: the schema comes with the first records"); err != nil {
 		return err
 	}
-	for _, n := range t.Inference { // nested columns and other notes
-		if w, ok := why[n.Column]; ok {
-			fmt.Fprintf(a.out, "%s %s: %s\n", n.Column, n.Type, w)
+	for _, n := range t.Inference {
+		if w := why[n.Column]; w != "" {
+			fmt.Fprintf(a.out, "also seen: %s: %s\n", n.Column, w)
 		}
 	}
 	return nil
+}
+
+// columnList collects rows of columns; reasons that are shown are taken out of why.
+type columnList struct {
+	why  map[string]string
+	rows [][]string
+}
+
+func (l *columnList) add(id, path, name string, depth int, t tarn.Type, null string) {
+	shown, inner := t.SQL(), t
+	for inner.Kind == tarn.List {
+		delete(l.why, path+".element") // said by the list
+		inner = inner.Elem.Type
+	}
+	if inner.Kind == tarn.Struct {
+		shown = strings.Replace(shown, inner.SQL(), "STRUCT", 1)
+	}
+	l.rows = append(l.rows, []string{id, strings.Repeat("  ", depth) + name, shown, null, l.why[path]})
+	delete(l.why, path)
+	if t.Kind == tarn.List {
+		path += ".element"
+	}
+	for _, f := range inner.Fields {
+		l.add("", path+"."+f.Name, f.Name, depth+1, f.Type, "")
+	}
 }
 
 func (a *app) maintainCommand(task, what string) *cobra.Command {
