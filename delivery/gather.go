@@ -84,7 +84,7 @@ func (g *gatherer) close() {
 func (g *gatherer) run(ctx context.Context, out chan<- *chunk) error {
 	for {
 		found, err := g.fill(ctx)
-		if err != nil {
+		if err != nil && ctx.Err() == nil { // a read that was told to stop is the end, not a failure
 			return errors.Join(err, g.abandon())
 		}
 		if g.ready(ctx, found) {

@@ -13,5 +13,4 @@
 //
 // The driver is the C API by way of duckdb-go-bindings rather than database/sql: only so
 // do results stream (database/sql holds the whole result in memory, against I8).
-//
 package duck

@@ -59,6 +59,9 @@ type Engine struct {
 	hangUp      context.CancelFunc
 	served      chan struct{} // closed when the HTTP server has drained
 
+	closing sync.Once
+	closed  error
+
 	ctx  context.Context // ends when the engine stops
 	stop context.CancelFunc
 	done sync.WaitGroup
@@ -266,8 +269,13 @@ func (e *Engine) path(elem ...string) string {
 func (e *Engine) setReason(s string) { e.reason.Store(&s) }
 
 // Close drains and ends the engine: requests under way are answered, deliveries commit what they
-// have read, stores close. It works on a half-started engine.
+// have read, stores close. It works on a half-started engine, and more than once.
 func (e *Engine) Close() error {
+	e.closing.Do(func() { e.closed = e.close() })
+	return e.closed
+}
+
+func (e *Engine) close() error {
 	e.setReason("draining")
 	var errs []error
 	if e.hangUp != nil {

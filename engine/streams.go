@@ -4,8 +4,10 @@ import (
 	"context"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/query"
 	"github.com/tarn-data/tarn/stream"
@@ -21,11 +23,29 @@ func (e *Engine) openStreams(ctx context.Context, p *project.Project) (stream.En
 	if p.Engines.Stream.IsEmbedded() {
 		return jetstream.Start(ctx, jetstream.ServerOptions{Dir: e.path("streams"), MaxBytes: noStreamLimit, Logger: e.log})
 	}
-	url, err := p.Engines.Stream.Reveal(os.LookupEnv)
+	address, err := p.Engines.Stream.Reveal(os.LookupEnv)
 	if err != nil {
 		return nil, err
 	}
-	return jetstream.Connect(ctx, jetstream.ClusterOptions{URL: url, Logger: e.log})
+	url, replicas, err := clusterAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	return jetstream.Connect(ctx, jetstream.ClusterOptions{URL: url, Replicas: replicas, Logger: e.log})
+}
+
+// clusterAddress splits nats://host:4222,nats://other:4222?replicas=3 into the addresses and the
+// number of copies of each message; without one it is three.
+func clusterAddress(s string) (url string, replicas int, err error) {
+	url, options, ok := strings.Cut(s, "?")
+	if !ok {
+		return s, 0, nil
+	}
+	v, ok := strings.CutPrefix(options, "replicas=")
+	if replicas, err = strconv.Atoi(v); !ok || err != nil || replicas < 1 || replicas > 5 {
+		return "", 0, &tarn.Error{Code: tarn.CodeInvalid, Detail: "engines.stream: the part after ? is not replicas=1 to replicas=5", Hint: "write nats://host:4222?replicas=3"}
+	}
+	return url, replicas, nil
 }
 
 // measureEvery is how often gauges are brought up to date.
