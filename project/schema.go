@@ -160,7 +160,7 @@ func rows(b *strings.Builder, prefix string, t reflect.Type) {
 			def = "`" + f.Default + "`"
 		}
 		doc := f.Doc
-		if f.Enum != nil && len(f.Enum) > 1 {
+		if len(f.Enum) > 1 {
 			doc += " One of `" + strings.Join(f.Enum, "`, `") + "`."
 		}
 		switch {

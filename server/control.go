@@ -15,9 +15,6 @@ import (
 	"github.com/tarn-data/tarn"
 )
 
-// MaintenanceTasks are the tasks POST /v1/tables/{name}/maintenance knows, in the order that frees most.
-var maintenanceTasks = []string{"compact", "expire", "manifests", "orphans"}
-
 type (
 	none       struct{}
 	projectOut struct{ Body json.RawMessage }

@@ -22,7 +22,7 @@ func TestCommitAddsRows(t *testing.T) {
 	if st.SnapshotID != 0 || st.Rows != 0 || len(r.files(st)) != 0 || st.Version != 1 || st.SchemaID == 0 {
 		t.Errorf("a new table is %+v", st)
 	}
-	st = r.add(10)
+	r.add(10)
 	st = r.add(32)
 	for range 2 { // from memory, then from the lake
 		files := r.files(st)
@@ -207,7 +207,7 @@ func TestRemoveFiles(t *testing.T) {
 	if st.Files != 1 || st.Rows != files[39].Rows || st.Snapshots()[40].Operation != "delete" {
 		t.Errorf("%d files, %d rows", st.Files, st.Rows)
 	}
-	st, err = r.Commit(t.Context(), name, table.Commit{Remove: files[39:], Add: []table.DataFile{r.file(st, 7)}, SchemaID: 1})
+	_, err = r.Commit(t.Context(), name, table.Commit{Remove: files[39:], Add: []table.DataFile{r.file(st, 7)}, SchemaID: 1})
 	must(t, err)
 	r.reopen()
 	st, err = r.State(t.Context(), name)

@@ -90,7 +90,7 @@ func (r *rig) present(st *table.State) {
 
 func TestExpireDeletesWhatNothingNames(t *testing.T) {
 	r := newRig(t)
-	st := r.ensure()
+	r.ensure()
 	for range 20 {
 		r.clock.Advance(time.Minute)
 		r.add(10)
@@ -110,7 +110,7 @@ func TestExpireDeletesWhatNothingNames(t *testing.T) {
 	r.clock.Advance(time.Minute)
 	exp, err := r.ExpireSnapshots(t.Context(), name, 10*time.Minute+time.Second, 1)
 	must(t, err)
-	st, err = r.State(t.Context(), name)
+	st, err := r.State(t.Context(), name)
 	must(t, err)
 	if exp.Snapshots != 10 || len(st.Snapshots()) != 11 {
 		t.Errorf("expired %+v, %d left", exp, len(st.Snapshots()))
@@ -223,8 +223,8 @@ func TestLeasesDelayDeletion(t *testing.T) {
 
 func TestOrphans(t *testing.T) {
 	r := newRig(t)
-	st := r.ensure()
-	st = r.add(5)
+	r.ensure()
+	st := r.add(5)
 	orphan := r.file(st, 99)
 	r.add(6)
 	res, err := r.RemoveOrphans(t.Context(), name, 100*365*24*time.Hour)

@@ -26,21 +26,20 @@ const (
 // written here rather than by iceberg-go so that a commit costs the same with 1,000 snapshots as
 // with one: the text of a snapshot is encoded once and copied afterwards.
 type metadata struct {
-	uuid           string
-	location       string
-	sequence       int64
-	updatedMS      int64
-	lastColumnID   int
-	schemas        []*iceberg.Schema
-	schemaID       int
-	specs          []iceberg.PartitionSpec
-	specID         int
-	lastPartition  int
-	properties     map[string]string
-	currentID      int64 // 0 for none
-	snapshots      []*snapshot
-	log            []metadataLogEntry
-	totalDataBytes int64 // of the current snapshot, from its summary
+	uuid          string
+	location      string
+	sequence      int64
+	updatedMS     int64
+	lastColumnID  int
+	schemas       []*iceberg.Schema
+	schemaID      int
+	specs         []iceberg.PartitionSpec
+	specID        int
+	lastPartition int
+	properties    map[string]string
+	currentID     int64 // 0 for none
+	snapshots     []*snapshot
+	log           []metadataLogEntry
 }
 
 // snapshot is one entry of the snapshot list with its encoded text.

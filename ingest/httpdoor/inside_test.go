@@ -96,7 +96,7 @@ func TestDecodeRandom(t *testing.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		text := make([]byte, rapid.SampledFrom([]int{0, 1, 4095, 4096, 65_535, 65_536, 300_000, 1 << 20}).Draw(t, "size"))
 		for i := range text {
-			text[i] = byte(r.Uint32()) & byte(r.Uint32()) & 0x0f // compresses, but not to nothing
+			text[i] = byte(r.Uint32()&r.Uint32()) & 0x0f // compresses, but not to nothing
 		}
 		c := coding(rapid.IntRange(int(codingIdentity), int(codingZstd)).Draw(t, "coding"))
 		limit := rapid.SampledFrom([]int{len(text), len(text) + 1, max(1, len(text)-1), 4 << 20}).Draw(t, "limit")

@@ -66,7 +66,7 @@ func TestEnginesAgree(t *testing.T) {
 	r.agree("widened", st, want, 800)
 	for i := range 5 {
 		q := widened(newer(800+100*i, hour0+2))
-		st = r.commit(map[any]string{int64(hour0 + 2): q})
+		r.commit(map[any]string{int64(hour0 + 2): q})
 		want += " UNION ALL " + q
 	}
 	st = r.commit(map[any]string{nil: "SELECT * REPLACE (NULL::TIMESTAMP AS ts, 'NaN'::DOUBLE AS value) FROM (" + widened(newer(1300, hour0)) + ")"})
@@ -144,7 +144,7 @@ func TestPruning(t *testing.T) {
 func TestTypes(t *testing.T) {
 	r := newRig(t)
 	ctx := t.Context()
-	st, err := r.Ensure(ctx, table.Definition{Name: name, Schema: schema("b", "BOOLEAN", "i", "INTEGER", "l", "BIGINT", "f", "FLOAT", "d", "DOUBLE", "p", "DECIMAL(18,3)",
+	_, err := r.Ensure(ctx, table.Definition{Name: name, Schema: schema("b", "BOOLEAN", "i", "INTEGER", "l", "BIGINT", "f", "FLOAT", "d", "DOUBLE", "p", "DECIMAL(18,3)",
 		"day", "DATE", "tod", "TIME", "ts", "TIMESTAMP", "tz", "TIMESTAMPTZ", "s", "VARCHAR", "u", "UUID", "x", "BLOB", "m", "MAP(VARCHAR, BIGINT)", "deep", "STRUCT(a STRUCT(b DECIMAL(9,2))[])[]")})
 	must(t, err)
 	q := `SELECT i % 2 = 0 AS b, CAST(i AS INTEGER) - 5 AS i, CAST(i AS BIGINT) << 40 AS l, CAST(i / 3.0 AS FLOAT) AS f, CAST(i / 7.0 AS DOUBLE) AS d, CAST(i - 4.125 AS DECIMAL(18,3)) AS p,
@@ -153,7 +153,7 @@ func TestTypes(t *testing.T) {
 		CAST('00000000-0000-4000-8000-00000000000' || i AS UUID) AS u, encode(repeat('z', CAST(i AS BIGINT))) AS x,
 		MAP {'k' || i: CAST(i AS BIGINT), 'n': NULL} AS m, [{'a': [{'b': CAST(i AS DECIMAL(9,2))}]}, NULL] AS deep FROM range(10) t(i)
 		UNION ALL SELECT ` + nulls(15)
-	st = r.commit(map[any]string{nil: q})
+	st := r.commit(map[any]string{nil: q})
 	r.agree("types", st, q, 11)
 	files, err := r.Files(ctx, st)
 	must(t, err)
