@@ -269,3 +269,20 @@ func TestManyFailures(t *testing.T) {
 	w.want(r, "SELECT count(*) FROM t", "1001")
 	w.balance(0, 2001, 1001, 1000, 0)
 }
+
+// TestDeclaredSchemaChanges: a delivery that starts with another declared schema reads records by it.
+func TestDeclaredSchemaChanges(t *testing.T) {
+	w := newWorld(t, 1)
+	r := w.run(w.config())
+	w.put(0, `{"id":"1","at":"2026-11-20T03:00:00Z"}`)
+	w.flush(r)
+	r.stop()
+	cfg := w.config()
+	at, _ := tarn.ParseType("TIMESTAMP")
+	cfg.Declared = &tarn.Schema{Fields: []tarn.Field{{Name: "at", Type: at}, {Name: "late", Type: at}}}
+	r = w.run(cfg)
+	w.put(0, `{"id":"2","late":"2026-11-20T03:00:00+01:00"}`, `{"id":"3","late":"no time"}`)
+	w.flush(r)
+	w.want(r, "SELECT id, late::VARCHAR FROM t", "1 <nil>", "2 2026-11-20 02:00:00")
+	w.balance(0, 3, 2, 1, 0)
+}

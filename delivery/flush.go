@@ -25,9 +25,7 @@ func (w *Worker) commit(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	if document := w.input.document(); document != nil {
-		c.Documents = map[string][]byte{inputDocument: document}
-	}
+	c.Documents = w.input.documents()
 
 	// A view taken while the table state moves would see the rows twice or not at all.
 	merged := time.Now()

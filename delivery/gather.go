@@ -36,7 +36,7 @@ func (w *Worker) open(ctx context.Context) (g *gatherer, err error) {
 		return nil, err
 	}
 	in := &input{}
-	if err := in.load(w.cfg, docs[inputDocument]); err != nil {
+	if err := in.load(w.cfg, docs); err != nil {
 		return nil, err
 	}
 	rows, err := w.cfg.Store.Progress(ctx, w.cfg.Table)

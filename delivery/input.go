@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,10 @@ import (
 // inputDocument is the name of the input schema among the table's documents. It is committed with
 // the rows it describes.
 const inputDocument = "input_schema"
+
+// declaredDocument is the name of the text of the declared schema that the input schema began from.
+// When the declaration changes, the input schema begins anew from it.
+const declaredDocument = "declared_schema"
 
 // Note says what type a member of the records was given, and why.
 type Note = infer.Note
@@ -30,9 +35,10 @@ type inputSchema struct {
 // input keeps the input schema of a delivery. The gatherer changes it; the committer and the status
 // read it.
 type input struct {
-	mu    sync.RWMutex
-	state *infer.State // nil for opaque records
-	cur   *inputSchema
+	mu       sync.RWMutex
+	state    *infer.State // nil for opaque records
+	cur      *inputSchema
+	declared string // the declared schema as text
 }
 
 // opaqueColumns are the columns of records that are bytes.
@@ -44,8 +50,8 @@ var opaqueColumns = tarn.Schema{Fields: []tarn.Field{
 	{Name: "record_offset", Type: tarn.Type{Kind: tarn.Long}},
 }}
 
-// load begins from the committed document, or afresh when there is none.
-func (in *input) load(cfg Config, document []byte) error {
+// load begins from the committed documents, or afresh when there are none.
+func (in *input) load(cfg Config, documents map[string][]byte) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if cfg.Opaque {
@@ -57,7 +63,9 @@ func (in *input) load(cfg Config, document []byte) error {
 		return err
 	}
 	opts := infer.Options{Policy: policy}
-	if document != nil {
+	in.declared = declaredText(cfg.Declared)
+	document := documents[inputDocument]
+	if document != nil && string(documents[declaredDocument]) == in.declared {
 		if in.state, err = infer.Load(document, opts); err != nil {
 			return fmt.Errorf("the input schema stored with the table: %w", err)
 		}
@@ -66,6 +74,17 @@ func (in *input) load(cfg Config, document []byte) error {
 	}
 	in.refresh()
 	return nil
+}
+
+// declaredText is a declared schema as text, "" for none.
+func declaredText(s *tarn.Schema) string {
+	var b strings.Builder
+	if s != nil {
+		for _, f := range s.Fields {
+			fmt.Fprintf(&b, "%s %s %v\n", tarn.QuoteIdent(f.Name), f.Type.SQL(), f.Required)
+		}
+	}
+	return b.String()
 }
 
 // declared returns what is known of the records' columns beforehand: the declared schema, or else
@@ -128,14 +147,14 @@ func (in *input) decide() {
 	in.mu.Unlock()
 }
 
-// document returns the state for a commit, nil when there is none.
-func (in *input) document() []byte {
+// documents returns the state for a commit, nil when there is none.
+func (in *input) documents() map[string][]byte {
 	in.mu.RLock()
 	defer in.mu.RUnlock()
 	if in.state == nil {
 		return nil
 	}
-	return in.state.Document()
+	return map[string][]byte{inputDocument: in.state.Document(), declaredDocument: []byte(in.declared)}
 }
 
 func (in *input) notes() []Note {

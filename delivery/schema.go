@@ -54,11 +54,11 @@ func (w *Worker) create(ctx context.Context, def table.Definition) (*table.State
 	if _, err := w.cfg.Store.Ensure(ctx, def); err != nil {
 		return nil, err
 	}
-	document := w.input.document()
-	if document == nil {
+	documents := w.input.documents()
+	if documents == nil {
 		return w.current(ctx)
 	}
-	return w.cfg.Store.Commit(ctx, def.Name, table.Commit{Documents: map[string][]byte{inputDocument: document}})
+	return w.cfg.Store.Commit(ctx, def.Name, table.Commit{Documents: documents})
 }
 
 // evolve gives the table the columns it lacks and the wider types it needs.
