@@ -146,7 +146,9 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 	if err := os.RemoveAll(staging); err != nil {
 		return err
 	}
-	for _, d := range []string{staging, e.path("staging", "spill"), e.path("meta"), e.path("streams")} {
+	// One folder for each SQL engine: they give their spill files the same names.
+	spillConvert, spillQuery := e.path("staging", "spill", "convert"), e.path("staging", "spill", "query")
+	for _, d := range []string{spillConvert, spillQuery, e.path("meta"), e.path("streams")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
 		}
@@ -183,13 +185,13 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 			return nil
 		},
 		func() (err error) {
-			e.convert, err = duck.Open(duck.Options{MemoryBytes: e.budget.delivery, Threads: threads(), TempDir: e.path("staging", "spill"),
+			e.convert, err = duck.Open(duck.Options{MemoryBytes: e.budget.delivery, Threads: threads(), TempDir: spillConvert,
 				AllowedDirs: []string{staging, lakeDir}, Unordered: true, Logger: e.log})
 			return err
 		},
 		func() (err error) {
 			e.queries, err = query.New(query.Options{Source: source{e}, System: system{e}, MemoryBytes: e.budget.query, Threads: threads(),
-				TempDir: e.path("staging", "spill"), AllowedDirs: []string{staging, lakeDir}, Timeout: p.Limits.QueryTimeout, Logger: e.log,
+				TempDir: spillQuery, AllowedDirs: []string{staging, lakeDir}, Timeout: p.Limits.QueryTimeout, Logger: e.log,
 				MaxResidentBytes: p.Limits.MemoryBytes, OnQuery: e.onQuery})
 			return err
 		},

@@ -69,7 +69,9 @@ func newBudget(l project.Limits, shards int) (budget, error) {
 	if l.MemoryBytes < least {
 		return budget{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "limits.memory is less than 256MiB", Hint: "raise it in tarn.yaml"}
 	}
-	total := l.MemoryBytes
+	// A quarter is for what nobody counts: the program itself, DuckDB's memory outside its bound, and
+	// what allocators keep.
+	total := l.MemoryBytes / 4 * 3
 	b := budget{query: l.QueryMemoryBytes}
 	if b.query <= 0 || b.query > total/2 {
 		b.query = total / 4
