@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -91,7 +92,11 @@ func (p *planner) plan(ctx context.Context, sql string) (string, error) {
 
 // explainFault binds the user's own text over stubs under their real names, for an error that names
 // the place in that text. It returns nil when the text binds.
+//
+// The schema system stands there under a name as long as its own: DuckDB has a catalog called
+// system, and would find that ambiguous.
 func (p *planner) explainFault(ctx context.Context, sql string, tables map[string]tarn.Schema) error {
+	stand := standIn(sql)
 	c, err := p.db.Conn(ctx)
 	if err != nil {
 		return err
@@ -106,6 +111,9 @@ func (p *planner) explainFault(ctx context.Context, sql string, tables map[strin
 	made := map[string]bool{}
 	for name, schema := range tables {
 		zone, table, _ := strings.Cut(name, ".")
+		if zone == systemSchema {
+			zone = stand
+		}
 		if !made[zone] {
 			made[zone] = true
 			if err := c.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+tarn.QuoteIdent(zone)); err != nil {
@@ -122,5 +130,26 @@ func (p *planner) explainFault(ctx context.Context, sql string, tables map[strin
 			}
 		}
 	}
-	return c.Bind(ctx, sql)
+	written := systemSchema
+	if m := systemWord.FindStringSubmatch(sql); m != nil {
+		written = m[2] // the message quotes the text, and is found again in it
+	}
+	err = c.Bind(ctx, systemWord.ReplaceAllString(sql, "${1}"+stand+"${3}"))
+	if f := duck.FaultOf(err); f != nil {
+		f.Message = strings.ReplaceAll(f.Message, stand, written)
+	}
+	return err
+}
+
+// systemWord finds the schema system where it qualifies a name.
+var systemWord = regexp.MustCompile(`(?i)(^|[^\w.])(system)("?\s*\.)`)
+
+// standIn returns a name of the length of systemSchema that is not in the text.
+func standIn(sql string) string {
+	sql = strings.ToLower(sql)
+	for i := 0; ; i++ {
+		if name := fmt.Sprintf("sys%03d", i); !strings.Contains(sql, name) || i == 999 {
+			return name
+		}
+	}
 }

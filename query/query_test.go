@@ -97,6 +97,9 @@ func TestUserFaults(t *testing.T) {
 		{"", tarn.CodeInvalid, "no statement"},
 		{"SELECT nme FROM telemetry", tarn.CodeInvalid, `line 1, column 8: Referenced column "nme"`},
 		{"SELECT\n  devise_id FROM curated.telemetry", tarn.CodeInvalid, `line 2, column 3: Referenced column "devise_id"|device_id`},
+		{"SELECT nme FROM system.tables", tarn.CodeInvalid, `line 1, column 8: Referenced column "nme"|"name"`},
+		{"SELECT system.tables.rowz FROM system.tables", tarn.CodeInvalid, `line 1, column 8|rowz`},
+		{"SELECT 'sys000.', id\n, mad FROM \"System\" . tables s, telemetry", tarn.CodeInvalid, `line 2, column 3: Referenced column "mad"|"made"`},
 		{"SELECT t.x FROM telemetry t", tarn.CodeInvalid, `line 1, column 8|"x"`},
 		{"SELECT * FROM curated.telemtry", tarn.CodeNotFound, "line 1, column 15: there is no table curated.telemtry|did you mean curated.telemetry?"},
 		{"SELECT * FROM nosuch.thing", tarn.CodeNotFound, "there is no table nosuch.thing"},
@@ -131,7 +134,7 @@ func TestUserFaults(t *testing.T) {
 			}
 			rest = after
 		}
-		if strings.Contains(err.Error(), "stub_") || strings.Contains(err.Error(), "tarn_") || strings.Contains(err.Error(), "/tmp/") {
+		if strings.Contains(err.Error(), "stub_") || strings.Contains(err.Error(), "tarn_") || strings.Contains(err.Error(), "sys00") || strings.Contains(err.Error(), "/tmp/") {
 			t.Errorf("%.80s: shows internals: %v", f.sql, err)
 		}
 	}
