@@ -106,19 +106,24 @@ func (h *Handler) BodyBytes() int64 { return h.buffers.budget.used.Load() }
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.o.Now()
 	name := r.PathValue("stream")
+	if r.Header.Get("Expect") != "" && r.Body != nil {
+		body := r.Body
+		r = r.WithContext(r.Context()) // a copy: net/http looks at the body of its own
+		r.Body = &lazyBody{ReadCloser: body}
+	}
 	target, ok := h.o.Streams.Lookup(name)
 	if ok && target.Shards == 0 {
 		target.Shards = target.Stream.Shards()
 	}
 	if !ok {
-		h.o.Problem(w, r, &tarn.Error{Code: tarn.CodeNotFound, Detail: "there is no stream " + strconv.Quote(clip(name)), Hint: "GET /v1/streams lists them"})
+		h.refuse(w, r, &tarn.Error{Code: tarn.CodeNotFound, Detail: "there is no stream " + strconv.Quote(clip(name)), Hint: "GET /v1/streams lists them"})
 		return
 	}
 	d := h.door(name)
 	done, err := h.accept(w, r, name, target, d, start)
 	if err != nil {
 		d.metrics.Refused(string(tarn.CodeOf(err)), done.rejected)
-		h.o.Problem(w, r, err)
+		h.refuse(w, r, err)
 		return
 	}
 	d.metrics.Accepted(done.accepted, done.rejected, done.bytes, h.o.Now().Sub(start))
