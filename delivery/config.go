@@ -52,6 +52,10 @@ type Config struct {
 	// RecordBytes is the largest record, default 1 MiB. It sizes the reader's buffers.
 	RecordBytes int
 
+	// Heavy, of capacity one, is shared by all workers of a process: whoever is about to need much of
+	// Duck's memory puts a token in and takes it out afterwards. Default: the worker's own.
+	Heavy chan struct{}
+
 	Metrics Metrics
 	Logger  *slog.Logger // default discards
 }
@@ -78,6 +82,9 @@ func (c Config) withDefaults() (Config, error) {
 	def((*int64)(&c.StageInterval), int64(100*time.Millisecond))
 	if c.RecordBytes == 0 {
 		c.RecordBytes = 1 << 20
+	}
+	if c.Heavy == nil {
+		c.Heavy = make(chan struct{}, 1)
 	}
 	if c.Policy == "" {
 		c.Policy = Evolve

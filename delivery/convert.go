@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"github.com/google/uuid"
@@ -23,6 +24,7 @@ type converter struct {
 	bucket      lake.Bucket
 	dir         string // for segments and files on their way to the lake; wiped at start
 	compression string
+	heavy       chan struct{} // see Config.Heavy
 	serial      atomic.Uint64 // of file names
 }
 
@@ -53,7 +55,7 @@ func (cv *converter) stage(ctx context.Context, sel string, columns tarn.Schema)
 // final writes the rows of a SELECT as partitioned files in the lake. They are durable when final
 // returns (I4), and belong to nobody until a commit names them: after a crash the table's orphan
 // removal takes them.
-func (cv *converter) final(ctx context.Context, sel string, columns tarn.Schema, parts []string, st *table.State) ([]table.DataFile, int64, error) {
+func (cv *converter) final(ctx context.Context, sel string, columns tarn.Schema, parts []part, st *table.State) ([]table.DataFile, int64, error) {
 	out := filepath.Join(cv.dir, fmt.Sprintf("out-%d", cv.serial.Add(1)))
 	defer os.RemoveAll(out)
 	sel, by := withPartitions(sel, parts)
@@ -76,7 +78,7 @@ func (cv *converter) final(ctx context.Context, sel string, columns tarn.Schema,
 			continue
 		}
 		f := dataFile(w)
-		if f.Partition, err = partitionValues(st, by, w.Partition); err != nil {
+		if f.Partition, err = cv.partitionValues(ctx, st, parts, by, w); err != nil {
 			return nil, 0, err
 		}
 		key := path.Join(st.Prefix, table.PartitionPath(st.Partition, f.Partition), uuid.NewString()+".parquet")
@@ -106,15 +108,24 @@ func dataFile(w duck.WrittenFile) table.DataFile {
 	return f
 }
 
-// partitionValues reads the partition values DuckDB printed for a file.
-func partitionValues(st *table.State, by []string, texts map[string]*string) ([]any, error) {
+// partitionValues returns the partition values of a file that DuckDB has written: read from the name
+// of its folder, or for texts, whose folder has a digest for a name, from its first row.
+func (cv *converter) partitionValues(ctx context.Context, st *table.State, parts []part, by []string, w duck.WrittenFile) ([]any, error) {
 	if len(by) == 0 {
 		return nil, nil
 	}
 	values := make([]any, len(by))
 	for i, name := range by {
-		s := texts[name]
+		s := w.Partition[name]
 		if s == nil {
+			continue
+		}
+		if parts[i].text {
+			row, err := cv.db.Values(ctx, "SELECT "+parts[i].expr+" FROM "+duck.ReadPlainParquet([]string{w.Path})+" LIMIT 1")
+			if err != nil {
+				return nil, err
+			}
+			values[i] = row[0][0]
 			continue
 		}
 		f := st.Partition[i]
@@ -129,4 +140,72 @@ func partitionValues(st *table.State, by []string, texts map[string]*string) ([]
 		values[i] = v
 	}
 	return values, nil
+}
+
+// alone waits until no other conversion of the process needs much memory, and returns what ends
+// this one.
+func (cv *converter) alone(ctx context.Context) (done func(), err error) {
+	select {
+	case cv.heavy <- struct{}{}:
+		return func() { <-cv.heavy }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// partitionsAtOnce is how many partitions one COPY may have open: each takes memory of its own,
+// however few rows it gets.
+const partitionsAtOnce = 128
+
+// merge is final over Parquet files, which can be read several times: more partitions than fit into
+// memory are written group by group.
+func (cv *converter) merge(ctx context.Context, sel string, columns tarn.Schema, parts []part, st *table.State) ([]table.DataFile, int64, error) {
+	done, err := cv.alone(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer done()
+	if len(parts) == 0 {
+		return cv.final(ctx, sel, columns, parts, st)
+	}
+	exprs := make([]string, len(parts))
+	for i, p := range parts {
+		exprs[i] = p.expr
+	}
+	key := strings.Join(exprs, ", ")
+	rows, err := cv.db.Values(ctx, "SELECT count(*) FROM (SELECT DISTINCT "+key+" FROM ("+sel+"\n))")
+	if err != nil {
+		return nil, 0, err
+	}
+	partitions, _ := rows[0][0].(int64)
+	for groups := (partitions + partitionsAtOnce - 1) / partitionsAtOnce; ; groups *= 4 {
+		files, n, err := cv.mergeGroups(ctx, sel, key, max(groups, 1), columns, parts, st)
+		if tarn.CodeOf(err) != tarn.CodeTooLarge || groups >= partitions {
+			return files, n, err
+		}
+		groups = max(groups, 1)
+	}
+}
+
+// mergeGroups writes the partitions in groups. After an error nothing of it is left in the lake.
+func (cv *converter) mergeGroups(ctx context.Context, sel, key string, groups int64, columns tarn.Schema, parts []part, st *table.State) ([]table.DataFile, int64, error) {
+	var files []table.DataFile
+	var rows int64
+	for g := range groups {
+		one := sel
+		if groups > 1 {
+			one = fmt.Sprintf("SELECT * FROM (%s\n) WHERE hash(%s) %% %d = %d", sel, key, groups, g)
+		}
+		more, n, err := cv.final(ctx, one, columns, parts, st)
+		files, rows = append(files, more...), rows+n
+		if err != nil {
+			for _, f := range files {
+				if k, ok := cv.bucket.Key(f.Path); ok {
+					_ = cv.bucket.Delete(context.WithoutCancel(ctx), k) // never named by anything
+				}
+			}
+			return nil, 0, err
+		}
+	}
+	return files, rows, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/table"
 )
 
@@ -285,4 +286,107 @@ func TestDeclaredSchemaChanges(t *testing.T) {
 	w.flush(r)
 	w.want(r, "SELECT id, late::VARCHAR FROM t", "1 <nil>", "2 2026-11-20 02:00:00")
 	w.balance(0, 3, 2, 1, 0)
+}
+
+func TestTransformOverMembersNotSeenYet(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.config()
+	cfg.Transform = []string{"SELECT *, amount > 10 AS large FROM records"}
+	cfg.RowByRow = true
+	r := w.run(cfg)
+	w.put(0, `{"id":1}`)
+	w.want(r, "SELECT id, large FROM t", "1 <nil>")
+	if s := r.Status(); !strings.Contains(s.Warning, "names amount") {
+		t.Errorf("warning %q", s.Warning)
+	}
+	w.put(0, `{"id":2,"amount":11.5}`, `{"id":3,"amount":1}`)
+	w.want(r, "SELECT id, amount, large FROM t", "1 <nil> <nil>", "2 11.5 true", "3 1 false")
+	w.flush(r)
+	if s := r.Status(); s.Warning != "" {
+		t.Errorf("warning %q", s.Warning)
+	}
+	w.balance(0, 3, 3, 0, 0)
+}
+
+// TestComputedColumnWins: a producer can not change what a computed column means.
+func TestComputedColumnWins(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.config()
+	cfg.Transform = []string{"SELECT *, id > 1 AS large FROM records", "SELECT *, NOT large AS small FROM records"}
+	r := w.run(cfg)
+	w.put(0, `{"id":1}`, `{"id":2}`)
+	w.flush(r)
+	w.put(0, `{"id":3,"Large":"mine","small":7}`)
+	w.flush(r)
+	w.want(r, "SELECT id, large, small FROM t", "1 false true", "2 true false", "3 true false")
+	st, _ := w.store.State(t.Context(), tableName)
+	if n := len(st.Schema.Fields); n != 3 {
+		t.Errorf("%d columns: %v", n, st.Schema)
+	}
+}
+
+func TestOnlyEmptyObjects(t *testing.T) {
+	w := newWorld(t, 1)
+	r := w.run(w.config())
+	w.put(0, `{}`, `{"a":null}`)
+	w.flush(r)
+	w.want(r, "SELECT count(*) FROM t", "2")
+	w.put(0, `{"a":1}`)
+	w.flush(r)
+	w.want(r, "SELECT a FROM t", "<nil>", "<nil>", "1")
+	w.balance(0, 3, 3, 0, 0)
+}
+
+// TestAwkwardPartitionValues: texts that no folder could be named by, and a column that may not widen.
+func TestAwkwardPartitionValues(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.config()
+	cfg.Partition = []tarn.PartitionField{{Source: "u", Transform: tarn.Identity}, {Source: "n", Transform: tarn.Identity}}
+	r := w.run(cfg)
+	long := strings.Repeat("x", 300)
+	w.put(0, `{"u":"`+long+`","n":1}`, `{"u":"__HIVE_DEFAULT_PARTITION__","n":1}`, `{"u":"a/b=c","n":1}`, `{"u":null,"n":1}`, `{"u":"","n":2}`)
+	w.flush(r)
+	w.put(0, `{"u":"late","n":2}`, `{"u":"late","n":3.5}`)
+	w.flush(r)
+	w.want(r, "SELECT count(*), count(u) FROM t", "6 5")
+	w.balance(0, 7, 6, 1, 0)
+	st, _ := w.store.State(t.Context(), tableName)
+	files, err := w.store.Files(t.Context(), st)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[any]bool{}
+	for _, f := range files {
+		seen[f.Partition[0]] = true
+	}
+	for _, v := range []any{long, "__HIVE_DEFAULT_PARTITION__", "a/b=c", nil, "", "late"} {
+		if !seen[v] {
+			t.Errorf("no partition %v", v)
+		}
+	}
+}
+
+// TestMorePartitionsThanMemory merges rows of thousands of partitions with little memory.
+func TestMorePartitionsThanMemory(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.config()
+	small, err := duck.Open(duck.Options{AllowedDirs: []string{w.dir}, Unordered: true, MemoryBytes: 96 << 20, TempDir: w.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = small.Close() })
+	cfg.Duck = small
+	cfg.Partition = []tarn.PartitionField{{Source: "u", Transform: tarn.Identity}}
+	r := w.run(cfg)
+	var lines []string
+	for i := range 3000 {
+		lines = append(lines, fmt.Sprintf(`{"id":%d,"u":"user-%d"}`, i, i%1000))
+	}
+	w.put(0, lines...)
+	w.flush(r)
+	w.want(r, "SELECT count(*), count(DISTINCT id) FROM t", "3000 3000")
+	st, _ := w.store.State(t.Context(), tableName)
+	if st.Files != 1000 {
+		t.Errorf("%d files, want one for each partition", st.Files)
+	}
 }

@@ -79,7 +79,7 @@ func (w *Worker) assemble(ctx context.Context, st *table.State, items []*item) (
 		if err != nil {
 			return c, 0, err
 		}
-		files, got, err := w.conv.final(ctx, "SELECT * FROM "+duck.ReadParquet(staged, schema), schema, parts, st)
+		files, got, err := w.conv.merge(ctx, "SELECT * FROM "+duck.ReadParquet(staged, schema), schema, parts, st)
 		if err != nil {
 			return c, 0, fmt.Errorf("merge of the hot tail: %w", err)
 		}

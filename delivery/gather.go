@@ -261,6 +261,7 @@ func (g *gatherer) take(shard int, e stream.Entry) error {
 	s := &c.spans[shard]
 	at := e.Batch.Base
 	if at > s.next { // retention was faster than the delivery: declared, and counted (I3)
+		g.w.cfg.Logger.Warn("retention removed records before they were delivered", "shard", shard, "records", at-s.next)
 		s.expired += at - s.next
 		s.next = at
 	}

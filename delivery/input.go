@@ -62,7 +62,7 @@ func (in *input) load(cfg Config, documents map[string][]byte) error {
 	if err != nil {
 		return err
 	}
-	opts := infer.Options{Policy: policy}
+	opts := infer.Options{Policy: policy, CanWiden: canWiden(cfg)}
 	in.declared = declaredText(cfg.Declared)
 	document := documents[inputDocument]
 	if document != nil && string(documents[declaredDocument]) == in.declared {
@@ -112,6 +112,25 @@ func declared(cfg Config) *tarn.Schema {
 func (in *input) refresh() {
 	i := in.state.Input()
 	in.cur = &inputSchema{schema: in.state.Schema(), read: i.Read, sel: i.Select}
+	if len(in.cur.schema.Fields) == 0 { // only empty objects so far: rows of the column that all tables may get
+		in.cur.schema = tarn.Schema{Fields: []tarn.Field{{Name: "_rest", Type: tarn.Type{Kind: tarn.JSON}}}}
+		in.cur.read, in.cur.sel = in.cur.schema, "*"
+	}
+}
+
+// canWiden keeps the columns that a table is partitioned by at their type.
+func canWiden(cfg Config) func(infer.Path) bool {
+	if len(cfg.Transform) > 0 {
+		return nil // decided for the transform's columns, see evolve
+	}
+	return func(p infer.Path) bool {
+		for _, f := range cfg.Partition {
+			if len(p) == 1 && strings.EqualFold(f.Source, p[0]) {
+				return false
+			}
+		}
+		return true
+	}
 }
 
 // opaqueInput is the one version for records that are bytes, which travel as base64.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strings"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck"
@@ -81,7 +82,10 @@ func (cv *converter) halve(ctx context.Context, texts *lineIndex, p *plan, lines
 		stage, reason := stageSQL, detail(err)
 		if j, ok := duck.AsJSONFault(err); ok {
 			stage, reason = stageConvert, j.Reason
+		} else if !p.transforms {
+			stage = stageConvert
 		}
+		reason, _, _ = strings.Cut(reason, "\n")
 		return []fault{{line: lines[0], stage: stage, reason: reason}}, nil
 	}
 	mid := len(lines) / 2

@@ -6,6 +6,20 @@ import (
 	"github.com/tarn-data/tarn"
 )
 
+// part is the SQL expression of one partition field.
+type part struct {
+	expr string
+	text bool // its values are texts of any length and content, which folder names can not be
+}
+
+// folder is the expression DuckDB names the folder of a partition by.
+func (p part) folder() string {
+	if p.text {
+		return "md5(" + p.expr + ")"
+	}
+	return p.expr
+}
+
 // partitionExpr returns the SQL expression that computes the value Iceberg stores for a partition
 // field: hours, days, months or years since 1970, a bucket number, or a (truncated) column value.
 // Source: Iceberg table specification, partition transforms.

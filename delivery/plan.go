@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -18,44 +17,10 @@ type plan struct {
 	columns []tarn.Field // of the table, those the transform produces, in table order, with ids
 	prefix  string       // SQL before the relation of records
 	suffix  string       // SQL after it
-	parts   []string     // partition expressions over columns
+	parts   []part       // partition expressions over columns
 	exact   bool         // every record gives exactly one row
-}
 
-// transform is the user's SQL, from records to rows.
-type transform struct {
-	steps []string // each SELECT … FROM records, applied in order
-	exact bool     // every record gives exactly one row
-}
-
-// over returns SQL that applies the transform to the relation rel.
-func (t transform) over(rel string) string {
-	sql := "SELECT * FROM " + rel
-	for _, step := range t.steps {
-		sql = "WITH records AS (" + sql + "\n) SELECT * FROM (" + step + "\n)"
-	}
-	return sql
-}
-
-// outputs returns the columns the transform produces from an input schema.
-func (t transform) outputs(ctx context.Context, db *duck.DB, input tarn.Schema) ([]tarn.Field, error) {
-	if len(t.steps) == 0 {
-		return input.Fields, nil
-	}
-	out, err := db.Describe(ctx, t.over(duck.Empty(input)))
-	if err != nil {
-		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the transform does not fit the records: " + err.Error(),
-			Hint: "the columns are " + names(input.Fields), Err: nil}
-	}
-	seen := map[string]bool{}
-	for _, f := range out {
-		if key := strings.ToLower(f.Name); seen[key] {
-			return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("the transform gives two columns the name %q", f.Name), Hint: "rename one with AS"}
-		} else {
-			seen[key] = true
-		}
-	}
-	return out, nil
+	transforms bool // the user's SQL stands between records and rows
 }
 
 func names(fields []tarn.Field) string {
@@ -67,11 +32,11 @@ func names(fields []tarn.Field) string {
 }
 
 // newPlan prepares the conversion of records of the input schema into rows of the table.
-func newPlan(t transform, input *inputSchema, outputs []tarn.Field, state *table.State, cfg Config) (*plan, error) {
-	p := &plan{input: input, bytes: 2*cfg.RecordBytes + 1024, state: state, exact: t.exact}
+func newPlan(r *resolved, exact bool, input *inputSchema, state *table.State, cfg Config) (*plan, error) {
+	p := &plan{input: input, bytes: 2*cfg.RecordBytes + 1024, state: state, exact: exact, transforms: len(cfg.Transform) > 0}
 	var exprs []string
 	for _, col := range state.Schema.Fields {
-		out := find(outputs, col.Name)
+		out := find(r.fields, col.Name)
 		if out == nil {
 			continue // a file without the column reads as NULL
 		}
@@ -86,17 +51,16 @@ func newPlan(t transform, input *inputSchema, outputs []tarn.Field, state *table
 	for _, f := range state.Partition {
 		col := find(p.columns, f.Source)
 		if col == nil { // every row goes to the partition of NULL
-			p.parts = append(p.parts, "NULL::BIGINT")
+			p.parts = append(p.parts, part{expr: "NULL::BIGINT"})
 			continue
 		}
 		e, err := partitionExpr(f, col.Type)
 		if err != nil {
 			return nil, err
 		}
-		p.parts = append(p.parts, e)
+		p.parts = append(p.parts, part{expr: e, text: isText(f, col.Type)})
 	}
-	const mark = "\x00"
-	p.prefix, p.suffix, _ = strings.Cut("SELECT "+strings.Join(exprs, ", ")+" FROM ("+t.over(mark)+"\n)", mark)
+	p.prefix, p.suffix, _ = strings.Cut("SELECT "+strings.Join(exprs, ", ")+" FROM ("+r.sql+"\n)", recordsMark)
 	return p, nil
 }
 
@@ -128,7 +92,7 @@ func (p *plan) rows(file string) string {
 func (p *plan) schema() tarn.Schema { return tarn.Schema{Fields: p.columns} }
 
 // withPartitions adds partition values to a SELECT of rows and returns the names they get.
-func withPartitions(sel string, parts []string) (sql string, by []string) {
+func withPartitions(sel string, parts []part) (sql string, by []string) {
 	if len(parts) == 0 {
 		return sel, nil
 	}
@@ -136,7 +100,7 @@ func withPartitions(sel string, parts []string) (sql string, by []string) {
 	b.WriteString("SELECT *")
 	for i, e := range parts {
 		by = append(by, fmt.Sprintf("__p%d", i))
-		b.WriteString(", " + e + " AS " + by[i])
+		b.WriteString(", " + e.folder() + " AS " + by[i])
 	}
 	return b.String() + " FROM (" + sel + "\n)", by
 }

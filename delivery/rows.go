@@ -44,12 +44,36 @@ func (w *Worker) convert(ctx context.Context, c *chunk, f *flusher) error {
 	return nil
 }
 
-// rows converts the lines of a chunk. A chunk whose conversion must give a row for every record
-// and does not is a defect, and refused rather than committed short (I3).
+// rows converts the lines of a chunk. What needs more memory than there is gets a second try alone
+// and into the tail, where no partition has to be kept open.
 func (w *Worker) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
+	final := c.bytes >= w.chunkBytes.Load()
+	done := func() {}
+	if final {
+		var err error
+		if done, err = w.conv.alone(ctx); err != nil {
+			return err
+		}
+	}
+	err := w.write(ctx, c, p, it, final)
+	done()
+	if tarn.CodeOf(err) != tarn.CodeTooLarge {
+		return err
+	}
+	w.cfg.Logger.Warn("a conversion ran out of memory and is tried alone", "bytes", c.bytes, "error", err)
+	if done, err = w.conv.alone(ctx); err != nil {
+		return err
+	}
+	defer done()
+	return w.write(ctx, c, p, it, false)
+}
+
+// write converts a chunk into an item. A chunk whose conversion must give a row for every record
+// and does not is a defect, and refused rather than committed short (I3).
+func (w *Worker) write(ctx context.Context, c *chunk, p *plan, it *item, final bool) error {
 	sel := p.rows(c.path)
 	var err error
-	if it.final = c.bytes >= w.chunkBytes.Load(); it.final {
+	if it.final = final; final {
 		var files []table.DataFile
 		files, it.rows, err = w.conv.final(ctx, sel, p.schema(), p.parts, p.state)
 		for _, f := range files {

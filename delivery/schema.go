@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -24,11 +25,16 @@ func (w *Worker) prepare(ctx context.Context, in *inputSchema, f *flusher) (*pla
 	if p := w.plan; p != nil && st != nil && w.planned == in && p.state.UUID == st.UUID && p.state.SchemaID == st.SchemaID {
 		return p, nil
 	}
-	outputs, err := w.tr.outputs(ctx, w.cfg.Duck, in.schema)
+	r, err := w.tr.resolve(ctx, w.cfg.Duck, in.schema, w.cfg.Declared == nil && !w.cfg.Opaque)
 	if err != nil {
 		return nil, err
 	}
+	w.warnMissing(r.missing)
+	outputs := r.fields
 	if st == nil {
+		if len(outputs) == 0 {
+			return nil, &tarn.Error{Code: tarn.CodeSchema, Detail: "no record has had a value for any column of the transform yet"}
+		}
 		def := table.Definition{Name: w.cfg.Table, Schema: tarn.Schema{Fields: outputs}, Partition: w.cfg.Partition, Properties: w.cfg.Properties}
 		if _, err := partitionExprs(&table.State{Name: w.cfg.Table, Partition: w.cfg.Partition}, outputs); err != nil {
 			return nil, err
@@ -40,7 +46,7 @@ func (w *Worker) prepare(ctx context.Context, in *inputSchema, f *flusher) (*pla
 	if err != nil {
 		return nil, err
 	}
-	p, err := newPlan(w.tr, in, outputs, st, w.cfg)
+	p, err := newPlan(r, w.tr.exact, in, st, w.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +71,10 @@ func (w *Worker) create(ctx context.Context, def table.Definition) (*table.State
 func (w *Worker) evolve(ctx context.Context, st *table.State, outputs []tarn.Field, f *flusher) (*table.State, error) {
 	var change table.Change
 	difference(st.Schema.Fields, outputs, nil, &change)
+	change.Widen = slices.DeleteFunc(change.Widen, func(c table.Widen) bool {
+		// A partition's values can not change type; a record that needs it fails alone.
+		return slices.ContainsFunc(st.Partition, func(f tarn.PartitionField) bool { return strings.EqualFold(f.Source, c.Path[0]) })
+	})
 	if len(change.Add) == 0 && len(change.Widen) == 0 {
 		return st, nil
 	}
@@ -109,8 +119,8 @@ func widen(have, want tarn.Type, at []string, change *table.Change) {
 }
 
 // partitionExprs returns the partition expressions of a table over some of its columns.
-func partitionExprs(st *table.State, columns []tarn.Field) ([]string, error) {
-	var parts []string
+func partitionExprs(st *table.State, columns []tarn.Field) ([]part, error) {
+	var parts []part
 	for _, f := range st.Partition {
 		col := find(columns, f.Source)
 		if col == nil {
@@ -121,9 +131,13 @@ func partitionExprs(st *table.State, columns []tarn.Field) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, e)
+		parts = append(parts, part{expr: e, text: isText(f, col.Type)})
 	}
 	return parts, nil
+}
+
+func isText(f tarn.PartitionField, t tarn.Type) bool {
+	return (f.Transform == tarn.Identity || f.Transform == tarn.Truncate) && (t.Kind == tarn.String || t.Kind == tarn.JSON)
 }
 
 func structOf(s tarn.Schema) tarn.Type { return tarn.Type{Kind: tarn.Struct, Fields: s.Fields} }
@@ -131,6 +145,11 @@ func structOf(s tarn.Schema) tarn.Type { return tarn.Type{Kind: tarn.Struct, Fie
 // rewrite is the table's Rewriter: it writes the rows of some files of one partition into one new
 // file, in the types asked for.
 func (cv *converter) rewrite(ctx context.Context, o table.Rewrite) ([]table.DataFile, error) {
+	done, err := cv.alone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	paths := make([]string, len(o.Files))
 	var want int64
 	for i, f := range o.Files {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type Worker struct {
 	planned *inputSchema
 
 	mu      sync.Mutex
+	warning string    // what a person should know about the records
 	fault   error     // why the last session ended
 	since   time.Time // of fault
 	paused  bool
@@ -45,7 +47,7 @@ func New(cfg Config) (*Worker, error) {
 		return nil, err
 	}
 	w := &Worker{cfg: cfg, tr: transform{steps: cfg.Transform, exact: cfg.RowByRow || len(cfg.Transform) == 0},
-		conv:    converter{db: cfg.Duck, bucket: cfg.Bucket, dir: cfg.Dir, compression: cfg.Compression},
+		conv:    converter{db: cfg.Duck, bucket: cfg.Bucket, dir: cfg.Dir, compression: cfg.Compression, heavy: cfg.Heavy},
 		changed: make(chan struct{})}
 	w.chunkBytes.Store(cfg.ChunkBytes)
 	return w, nil
@@ -349,7 +351,8 @@ type Status struct {
 	Paused     bool      `json:"paused"`
 	Error      string    `json:"error,omitempty"` // why it can not go on; it keeps trying
 	ErrorSince time.Time `json:"error_since,omitzero"`
-	TailRows   int64     `json:"tail_rows"` // visible to queries, not committed
+	Warning    string    `json:"warning,omitempty"` // it goes on, but perhaps not as was meant
+	TailRows   int64     `json:"tail_rows"`         // visible to queries, not committed
 	TailFiles  int       `json:"tail_files"`
 	TailBytes  int64     `json:"tail_bytes"` // of the records as they were read
 	TailFailed int       `json:"tail_failed"`
@@ -362,19 +365,41 @@ func (w *Worker) Status() Status {
 	s := Status{Table: w.cfg.Table, TailBytes: t.bytes, TailRows: t.rows, TailFailed: t.failed, TailFiles: t.files, Oldest: t.oldest}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.Paused = w.paused
+	s.Paused, s.Warning = w.paused, w.warning
 	if w.fault != nil {
-		var e *tarn.Error
-		s.Error = "an internal fault; see the log"
-		if errors.As(w.fault, &e) {
-			s.Error = e.Detail
-			if e.Hint != "" {
-				s.Error += "; " + e.Hint
-			}
-		}
-		s.ErrorSince = w.since
+		s.Error, s.ErrorSince = faultText(w.fault), w.since
 	}
 	return s
+}
+
+// faultText is what a person is told about the end of a session.
+func faultText(err error) string {
+	var e *tarn.Error
+	if !errors.As(err, &e) {
+		return "an internal fault; see the log"
+	}
+	text, hint := e.Detail, e.Hint
+	if e.Code == tarn.CodeTooLarge {
+		text, hint = "the conversion needs more memory than it may use", "raise limits.memory, or partition by fewer values"
+	}
+	if hint != "" {
+		text += "; " + hint
+	}
+	return text
+}
+
+// warnMissing tells of members that the transform names and no record has had.
+func (w *Worker) warnMissing(names []string) {
+	text := ""
+	if len(names) > 0 {
+		text = "the transform names " + strings.Join(names, ", ") + ", which no record has had yet; NULL until one has"
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if text != "" && text != w.warning {
+		w.cfg.Logger.Warn("members without a record", "names", names)
+	}
+	w.warning = text
 }
 
 // Notes says what was inferred about the records, and why.
