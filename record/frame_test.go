@@ -45,7 +45,7 @@ func run(t *testing.T, body string, kind Kind, o FrameOptions) framed {
 }
 
 func TestFrame(t *testing.T) {
-	const nested = "invalid_json: invalid JSON at byte 10 of the record: nested deeper than the limit"
+	const nested = "invalid_json: invalid JSON at byte 10 of the record: nested deeper than the limit of 2 levels"
 	for _, c := range []struct {
 		name, body string
 		kind       Kind

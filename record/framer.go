@@ -148,7 +148,7 @@ func (f *framer) afterArray(i int) {
 
 // rejectRest rejects what is left of the body as one record.
 func (f *framer) rejectRest(what fault, pos int) {
-	e := invalid(what, pos)
+	e := f.invalid(what, pos)
 	e.Detail += "; nothing after it was read"
 	f.reject(e)
 }
@@ -159,7 +159,19 @@ func (f *framer) refuse(what fault, pos int) {
 		f.reject(nil) // only counted
 		return
 	}
-	f.reject(invalid(what, pos))
+	f.reject(f.invalid(what, pos))
+}
+
+// invalid says what the fault is, and the limit where it is about one.
+func (f *framer) invalid(what fault, pos int) *tarn.Error {
+	e := invalid(what, pos)
+	switch what {
+	case faultDepth:
+		e.Detail += fmt.Sprintf(" of %d levels", f.o.Depth)
+	case faultTooNested:
+		e.Detail += fmt.Sprintf(", the limit is %d levels", f.o.Depth)
+	}
+	return e
 }
 
 // take accepts the record body[start:end], or rejects it for what it holds.
