@@ -25,7 +25,8 @@ func (l *loader) pipeline(name string) (pipelineFile, bool) {
 	}
 	if m.Stream.MaxBytes > 0 && m.Stream.Shards > 0 && int64(m.Stream.MaxBytes)/int64(m.Stream.Shards) < 64<<20 {
 		if int64(m.Stream.MaxBytes) >= 64<<20 { // below, the range has been reported
-			l.fault(file, "stream.max_bytes", tarn.CodeInvalid, fmt.Sprintf("%s are less than 64MiB for each of %d shards", m.Stream.MaxBytes, m.Stream.Shards), "raise it, or have fewer shards")
+			l.fault(file, "stream.max_bytes", tarn.CodeInvalid, fmt.Sprintf("%s over %d shards are less than 64MiB for each", m.Stream.MaxBytes, m.Stream.Shards),
+				fmt.Sprintf("raise it to %s, or have fewer shards", v1.ByteSize(m.Stream.Shards)*64<<20))
 		}
 	}
 	if m.Records == string(RecordsOpaque) {
@@ -174,16 +175,16 @@ func hiveKeys(f tarn.PartitionField) []string {
 	return []string{f.Name()}
 }
 
-// partitionKinds are the kinds that each transform takes, as Iceberg defines them.
+// partitionKinds are the kinds that delivery divides by with each transform: fewer than Iceberg
+// defines. Identity leaves out what has no exact or no short text, which a folder is named by.
 var partitionKinds = map[tarn.Transform][]tarn.Kind{
-	tarn.Hour:  {tarn.Timestamp, tarn.TimestampTZ},
-	tarn.Day:   {tarn.Date, tarn.Timestamp, tarn.TimestampTZ},
-	tarn.Month: {tarn.Date, tarn.Timestamp, tarn.TimestampTZ},
-	tarn.Year:  {tarn.Date, tarn.Timestamp, tarn.TimestampTZ},
-	tarn.Bucket: {tarn.Int, tarn.Long, tarn.Decimal, tarn.Date, tarn.Time, tarn.Timestamp, tarn.TimestampTZ,
-		tarn.String, tarn.UUID, tarn.Binary},
-	tarn.Truncate: {tarn.Int, tarn.Long, tarn.Decimal, tarn.String, tarn.Binary},
-	tarn.Identity: {tarn.Boolean, tarn.Int, tarn.Long, tarn.Float, tarn.Double, tarn.Decimal, tarn.Date, tarn.Time,
+	tarn.Hour:     {tarn.Timestamp, tarn.TimestampTZ},
+	tarn.Day:      {tarn.Date, tarn.Timestamp, tarn.TimestampTZ},
+	tarn.Month:    {tarn.Date, tarn.Timestamp, tarn.TimestampTZ},
+	tarn.Year:     {tarn.Date, tarn.Timestamp, tarn.TimestampTZ},
+	tarn.Bucket:   {tarn.String, tarn.Int, tarn.Long, tarn.Date, tarn.Timestamp, tarn.TimestampTZ},
+	tarn.Truncate: {tarn.String, tarn.Int, tarn.Long},
+	tarn.Identity: {tarn.Boolean, tarn.Int, tarn.Long, tarn.Decimal, tarn.Date, tarn.Time,
 		tarn.Timestamp, tarn.TimestampTZ, tarn.String, tarn.UUID, tarn.Binary},
 }
 

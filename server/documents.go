@@ -87,6 +87,7 @@ type DeliveryDoc struct {
 	Failed     uint64     `json:"failed"`
 	LastCommit *time.Time `json:"last_commit,omitempty"`
 	LastError  string     `json:"last_error,omitempty"`
+	Warning    string     `json:"warning,omitempty" doc:"It goes on, but perhaps not as was meant"`
 }
 
 // TableDoc describes one table; lists leave out its schema, snapshots and notes.
@@ -156,6 +157,7 @@ type VerifyDoc struct {
 	At       time.Time       `json:"at"`
 	Accounts []VerifyAccount `json:"accounts"`
 	Problems []VerifyProblem `json:"problems,omitempty"`
+	Notes    []VerifyProblem `json:"notes,omitempty" doc:"What adds up, but somebody should know"`
 	Totals   VerifyTotals    `json:"totals"`
 }
 

@@ -176,7 +176,7 @@ func normalize(err error) *tarn.Error {
 	var faults project.Faults
 	switch {
 	case errors.As(err, &faults) && len(faults) > 0:
-		return &tarn.Error{Code: tarn.CodeInvalid, Detail: "the project has " + strconv.Itoa(len(faults)) + " faults; the first: " + faults[0].String(), Hint: "tarn validate shows all"}
+		return &tarn.Error{Code: tarn.CodeInvalid, Detail: faultsText(faults), Hint: "tarn validate shows all"}
 	case errors.As(err, &e):
 		if _, known := statuses[e.Code]; known {
 			return e
@@ -190,6 +190,13 @@ func normalize(err error) *tarn.Error {
 		return &tarn.Error{Code: tarn.CodeTimeout, Detail: "the request took too long"}
 	}
 	return &tarn.Error{Code: tarn.CodeInternal, Err: err}
+}
+
+func faultsText(f project.Faults) string {
+	if len(f) == 1 {
+		return "the project has 1 fault: " + f[0].String()
+	}
+	return "the project has " + strconv.Itoa(len(f)) + " faults; the first: " + f[0].String()
 }
 
 func problem(c tarn.Code, detail, hint string) *Problem {

@@ -55,6 +55,8 @@ func TestProblem(t *testing.T) {
 		"too long":  {&http.MaxBytesError{Limit: 10}, 413, "10 bytes", ""},
 		"members":   {members{&tarn.Error{Code: tarn.CodeInvalidJSON, Detail: "bad"}}, 422, `"rejected":[1]`, ""},
 		"faults":    {project.Faults{{File: "a.yaml", Line: 3, Col: 1, Code: tarn.CodeInvalid, Detail: "wrong"}}, 400, `"faults":[{"file":"a.yaml","line":3`, ""},
+		"one fault": {project.Faults{{File: "a.yaml", Line: 3, Col: 1, Detail: "wrong"}}, 400, `"detail":"the project has 1 fault: a.yaml:3:1: wrong"`, ""},
+		"2 faults":  {project.Faults{{File: "a.yaml"}, {File: "b.yaml"}}, 400, `"detail":"the project has 2 faults; the first: a.yaml`, ""},
 		"odd code":  {&tarn.Error{Code: "sql", Detail: "odd", Err: secret}, 500, `"code":"internal"`, ""},
 		"5xx cause": {&tarn.Error{Code: tarn.CodeUnavailable, Detail: "away", Err: secret}, 503, `"detail":"away"`, "1"},
 	} {

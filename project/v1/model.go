@@ -14,7 +14,7 @@ type Project struct {
 
 // Engines names the engine behind each part.
 type Engines struct {
-	Stream   StreamURL   `json:"stream" default:"embedded" example:"nats://nats-1:4222" doc:"'embedded', or the 'nats://' or 'tls://' addresses of a NATS JetStream cluster, separated by commas."`
+	Stream   StreamURL   `json:"stream" default:"embedded" example:"nats://nats-1:4222" doc:"'embedded', or the 'nats://' or 'tls://' addresses of a NATS JetStream cluster, separated by commas. '?replicas=N' after the last one says how many servers keep a copy of each record, 1 to 5; default 3."`
 	Metadata MetadataURL `json:"metadata" default:"embedded" example:"postgres://tarn:${PGPASSWORD}@db/tarn" doc:"'embedded', the path of a SQLite file, or a 'postgres://' URL."`
 	Lake     LakeURL     `json:"lake" default:"embedded" example:"/srv/lake" doc:"'embedded', or the path of a folder."`
 }

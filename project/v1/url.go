@@ -123,7 +123,10 @@ func (u URL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 // UnmarshalText implements encoding.TextUnmarshaler; it takes any text.
 func (u *URL) UnmarshalText(b []byte) error { *u = NewURL(string(b)); return nil }
 
-// StreamURL addresses the stream engine.
+// replicas is the one option of a stream engine; what a variable holds is checked when it is known.
+var replicas = regexp.MustCompile(`^replicas=(?:[1-5]|\$\{[A-Za-z_][A-Za-z0-9_]*\})$`)
+
+// StreamURL addresses the stream engine. After the last address may stand ?replicas=N.
 type StreamURL struct{ URL }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -131,7 +134,12 @@ func (u *StreamURL) UnmarshalText(b []byte) error {
 	const hint = "write embedded, or nats://HOST:4222 addresses separated by commas"
 	s := string(b)
 	if s != Embedded {
-		for part := range strings.SplitSeq(s, ",") {
+		addresses, options, has := strings.Cut(s, "?")
+		if has && !replicas.MatchString(options) {
+			return &tarn.Error{Code: tarn.CodeInvalid, Detail: "this is not the address of a stream engine: the part after ? is not replicas=1 to replicas=5",
+				Hint: "write ?replicas=3 once, after the last address"}
+		}
+		for part := range strings.SplitSeq(addresses, ",") {
 			if err := checkURL(strings.TrimSpace(part), "a stream engine", hint, "nats", "tls"); err != nil {
 				return err
 			}

@@ -65,8 +65,9 @@ func TestEngineURLs(t *testing.T) {
 		good []string
 		bad  []string
 	}{
-		{&StreamURL{}, []string{"embedded", "nats://a", "nats://a:4222, nats://b", "TLS://a", "nats://${HOST}:4222"},
-			[]string{"", "nats", "nats://", "kafka://a", "nats://a,", "nats://a,b", "/path", "nats://a b"}},
+		{&StreamURL{}, []string{"embedded", "nats://a", "nats://a:4222, nats://b", "TLS://a", "nats://${HOST}:4222", "nats://a?replicas=1", "nats://a,nats://u:p@b?replicas=5", "nats://a?replicas=${N}"},
+			[]string{"", "nats", "nats://", "kafka://a", "nats://a,", "nats://a,b", "/path", "nats://a b",
+				"nats://a?", "nats://a?replicas=0", "nats://a?replicas=6", "nats://a?replicas=", "nats://a?replica=3", "nats://a?replicas=3,nats://b", "nats://a?replicas=3&x=u:p"}},
 		{&MetadataURL{}, []string{"embedded", "meta.db", "/var/lib/tarn/meta.db", "postgres://db/x", "postgresql://u:p@db:5432/x?sslmode=require", "postgres:///x?host=/run"},
 			[]string{"", ".", " meta.db", "mysql://db", "postgres://", "postgres://u:p@h:port/db", "a\x00b"}},
 		{&LakeURL{}, []string{"embedded", "lake", "/srv/lake"}, []string{"", "s3://bucket", "ftp://x"}},
