@@ -125,7 +125,7 @@ func (e *Engine) Pipelines(ctx context.Context) ([]server.PipelineDoc, error) {
 
 func (e *Engine) describeDelivery(ctx context.Context, p *pipe, d *runningDelivery) (server.DeliveryDoc, error) {
 	w := d.worker.Status()
-	doc := server.DeliveryDoc{Table: d.spec.Table, State: "running", TailRows: uint64(w.TailRows), LastError: w.Error}
+	doc := server.DeliveryDoc{Table: d.spec.Table, State: "running", TailRows: uint64(w.TailRows), LastError: w.Error, Warning: w.Warning}
 	switch {
 	case w.Paused:
 		doc.State = "paused"
@@ -155,7 +155,7 @@ func (e *Engine) describeDelivery(ctx context.Context, p *pipe, d *runningDelive
 		if err != nil {
 			return doc, err
 		}
-		doc.LagRecords += st.Next - min(st.Next, next[i])
+		doc.LagRecords += st.Next - min(st.Next, max(next[i], st.First)) // retention has taken those before First
 	}
 	if doc.LagRecords > 0 && !w.Oldest.IsZero() {
 		doc.LagSeconds = max(0, time.Since(w.Oldest).Seconds())

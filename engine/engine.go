@@ -54,6 +54,7 @@ type Engine struct {
 	views   views
 	disk    disk
 
+	heavy       chan struct{} // see delivery.Config.Heavy
 	workers     atomic.Uint64 // ever started, for their folders
 	maintenance sync.Mutex    // one task at a time
 	hangUp      context.CancelFunc
@@ -81,7 +82,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts, log: opts.Logger}
+	e := &Engine{opts: opts, log: opts.Logger, heavy: make(chan struct{}, 1)}
 	e.setReason("starting")
 	e.running.Store(&running{byName: map[string]*pipe{}, streams: map[string]*pipe{}})
 	return e, nil

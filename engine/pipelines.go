@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -30,6 +32,10 @@ type pipe struct {
 type runningDelivery struct {
 	spec   project.Delivery
 	worker *delivery.Worker
+
+	// Queries wait once for the first columns of the table: since when, and whether that is over.
+	awaited atomic.Int64
+	gaveUp  atomic.Bool
 }
 
 func (p *pipe) stopDeliveries() {
@@ -157,6 +163,9 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 		}
 	}
 	for _, d := range spec.Deliveries {
+		if err := e.checkPartition(ctx, d); err != nil {
+			return nil, err
+		}
 		w, err := delivery.New(e.deliveryConfig(spec, d, p.stream))
 		if err != nil {
 			return nil, err
@@ -171,6 +180,17 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 	return p, nil
 }
 
+// checkPartition warns of a partitioning that differs from the table's, which stays as it is.
+func (e *Engine) checkPartition(ctx context.Context, d project.Delivery) error {
+	st, err := e.state(ctx, d.Table)
+	if err != nil || st == nil || slices.Equal(st.Partition, d.PartitionBy) {
+		return err
+	}
+	e.log.Warn("partition_by of a table that has data cannot change; the table keeps what it has",
+		"table", d.Table, "has", fmt.Sprint(st.Partition), "project", fmt.Sprint(d.PartitionBy))
+	return nil
+}
+
 func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *stream.Stream) delivery.Config {
 	var steps []string
 	for _, t := range spec.Transforms {
@@ -180,7 +200,7 @@ func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *st
 	flush, commits := m.FlushSeconds.WithLabelValues(d.Table), m.CommitSeconds.WithLabelValues(d.Table)
 	records, rows := m.DeliveryRecords.WithLabelValues(d.Table), m.DeliveryRows.WithLabelValues(d.Table)
 	return delivery.Config{
-		Pipeline: spec.Name, Table: d.Table, Stream: s, Store: e.store, Bucket: e.bucket, Duck: e.convert,
+		Pipeline: spec.Name, Table: d.Table, Stream: s, Store: e.store, Bucket: e.bucket, Duck: e.convert, Heavy: e.heavy,
 		Dir:    e.path("staging", fmt.Sprintf("%s-%d", d.Table, e.workers.Add(1))),
 		Opaque: spec.Records == project.RecordsOpaque, Declared: spec.Schema, Transform: steps, RowByRow: rowByRow(steps),
 		Partition: d.PartitionBy, Policy: delivery.SchemaPolicy(d.OnSchemaChange),
@@ -208,7 +228,7 @@ func (e *Engine) watch() {
 		}
 		for _, c := range doc.Changes {
 			if c.Action != "leave" {
-				e.log.Info("project applied", "action", c.Action, "kind", c.Kind, "name", c.Name, "detail", c.Detail)
+				e.log.Info("project applied", "action", c.Action, "kind", c.Kind, "name", c.Name)
 			}
 		}
 	})

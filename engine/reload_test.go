@@ -71,6 +71,10 @@ func TestReload(t *testing.T) {
 			t.Errorf("a removed pipeline answers %d", status)
 		}
 		l.eventually("SELECT a FROM curated.other", "1") // its data stays
+		v, err := l.Verify(t.Context())
+		if err != nil || !v.OK || len(v.Notes) != 1 || v.Notes[0].Subject != "other" {
+			t.Errorf("verify says of a stream without a pipeline: %+v %v", v, err)
+		}
 	})
 	l.verify()
 }
@@ -190,4 +194,14 @@ func TestQueriesSeeEachRecordOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.verify()
+}
+
+// TestFirstQuery: what has been acknowledged is there for the first query, also when the table gets
+// its columns only now.
+func TestFirstQuery(t *testing.T) {
+	l := newEvents(t)
+	l.post("events", `{"id":1,"ts":"2026-11-20T03:00:00Z"}`)
+	if got := l.sql("SELECT id FROM curated.events"); got != "1" {
+		t.Errorf("the first query saw %q", got)
+	}
 }

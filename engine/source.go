@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
@@ -35,7 +37,7 @@ type source struct{ e *Engine }
 
 // Tables implements query.Source.
 func (s source) Tables(ctx context.Context) ([]query.TableInfo, error) {
-	names, err := s.e.store.Names(ctx)
+	names, err := s.e.tableNames(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +53,57 @@ func (s source) Tables(ctx context.Context) ([]query.TableInfo, error) {
 		infos = append(infos, query.TableInfo{Name: n, Schema: st.Schema})
 	}
 	return infos, nil
+}
+
+// firstColumns is how long a query waits for the first columns of a table whose records have been
+// acknowledged: as long as records may take to be visible.
+const firstColumns = time.Second
+
+// tableNames lists the tables. One that is about to get its first columns is waited for, once.
+func (e *Engine) tableNames(ctx context.Context) ([]string, error) {
+	for {
+		names, err := e.store.Names(ctx)
+		if err != nil || !e.expecting(ctx, names) {
+			return names, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// expecting reports whether a delivery has records and no table yet, and has not been waited for
+// long enough.
+func (e *Engine) expecting(ctx context.Context, names []string) bool {
+	for _, p := range e.pipes() {
+		for _, d := range p.deliveries {
+			if slices.Contains(names, d.spec.Table) || d.gaveUp.Load() {
+				continue
+			}
+			var records uint64
+			for i := range p.stream.Shards() {
+				st, err := p.stream.State(ctx, i)
+				if err != nil {
+					return false
+				}
+				records += st.Next
+			}
+			if records == 0 {
+				continue
+			}
+			now := time.Now().UnixNano()
+			d.awaited.CompareAndSwap(0, now)
+			st := d.worker.Status()
+			if st.Paused || st.Error != "" || now-d.awaited.Load() > int64(firstColumns) {
+				d.gaveUp.Store(true)
+				continue
+			}
+			return true
+		}
+	}
+	return false
 }
 
 // Acquire implements query.Source.

@@ -34,7 +34,7 @@ func systemTables() map[string]systemTable {
 		"tables": {columns(col("name", s), col("uuid", s), col("location", s), col("metadata_location", s), col("partition_by", s),
 			col("snapshot_id", l), col("rows", l), col("tail_rows", l), col("files", l), col("bytes", l), col("updated_at", ts)), tableRows},
 		"columns": {columns(col("table_name", s), col("position", l), col("field_id", l), col("name", s), col("type", s), col("required", b), col("doc", s)), columnRows},
-		"snapshots": {columns(col("table_name", s), col("snapshot_id", l), col("parent_id", l), col("sequence", l), col("at", ts),
+		"snapshots": {columns(col("table_name", s), col("snapshot_id", l), col("parent_id", l), col("sequence", l), col("committed_at", ts),
 			col("operation", s), col("summary", js)), snapshotRows},
 		"files": {columns(col("table_name", s), col("path", s), col("rows", l), col("bytes", l), col("partition", js)), fileRows},
 		"streams": {columns(col("name", s), col("shard", l), col("first_offset", l), col("next_offset", l), col("records", l), col("bytes", l),

@@ -49,7 +49,32 @@ func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) {
 			}
 		}
 	}
-	return v, nil
+	notes, err := e.undelivered(ctx)
+	v.Notes = notes
+	return v, err
+}
+
+// undelivered names streams that no pipeline reads.
+func (e *Engine) undelivered(ctx context.Context) ([]server.VerifyProblem, error) {
+	logs, err := e.streams.Logs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var notes []server.VerifyProblem
+	seen := map[string]bool{}
+	for _, l := range logs {
+		if _, ok := e.stream(l.Stream); ok || seen[l.Stream] {
+			continue
+		}
+		seen[l.Stream] = true
+		notes = append(notes, server.VerifyProblem{Subject: l.Stream, Detail: "the stream holds records and no pipeline reads it; they stay until a pipeline names it again"})
+	}
+	for _, p := range e.pipes() {
+		if len(p.deliveries) == 0 {
+			notes = append(notes, server.VerifyProblem{Subject: p.stream.Name(), Detail: "the pipeline " + p.spec.Name + " delivers to no table"})
+		}
+	}
+	return notes, nil
 }
 
 // stateAndProgress reads both until no commit came between. The state is nil without a table.

@@ -47,8 +47,10 @@ func (a *app) pipelinesLs(ctx context.Context) error {
 	}
 	for _, p := range doc.Pipelines {
 		for _, d := range p.Deliveries {
-			if d.LastError != "" {
-				fmt.Fprintf(a.out, "%s → %s: %s\n", p.Name, d.Table, d.LastError)
+			for _, text := range []string{d.LastError, d.Warning} {
+				if text != "" {
+					fmt.Fprintf(a.out, "%s → %s: %s\n", p.Name, d.Table, text)
+				}
 			}
 		}
 	}

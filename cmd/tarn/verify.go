@@ -63,6 +63,9 @@ func (a *app) printVerify(doc server.VerifyDoc) error {
 	for _, p := range doc.Problems {
 		fmt.Fprintf(a.out, "%s: %s\n", p.Subject, p.Detail)
 	}
+	for _, n := range doc.Notes {
+		fmt.Fprintf(a.out, "note: %s: %s\n", n.Subject, n.Detail)
+	}
 	if doc.OK {
 		fmt.Fprintln(a.out, "every accepted record is accounted for")
 	}
