@@ -241,6 +241,8 @@ func (d *decider) text(n *node, have string, listed bool) {
 	}
 }
 
+const elementsVary = "the elements of its arrays vary: "
+
 func (d *decider) array(n *node, depth int) {
 	e := n.elem
 	switch {
@@ -251,7 +253,7 @@ func (d *decider) array(n *node, depth int) {
 	default:
 		d.settle(e, depth+1, true)
 		if e.kind == tarn.JSON {
-			n.become(tarn.JSON, "the elements of its arrays vary: "+e.reason)
+			n.become(tarn.JSON, elementsVary+strings.TrimPrefix(e.reason, elementsVary)) // arrays in arrays: said once
 			return
 		}
 		n.become(tarn.List, amount(n.ev.seen[array], "array")+" of one kind of element")

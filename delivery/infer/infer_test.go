@@ -150,6 +150,14 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestNestedReason: the cause inside arrays of arrays is said once.
+func TestNestedReason(t *testing.T) {
+	notes := learned(t, infer.Options{}, `{"a":[[[1],["x"]]]}`).Explain()
+	if want := "the elements of its arrays vary: mixed: 1 number, 1 string"; len(notes) != 1 || notes[0].Reason != want {
+		t.Errorf("%+v, want %q", notes, want)
+	}
+}
+
 func TestExplosion(t *testing.T) {
 	s := learned(t, infer.Options{MaxColumns: 50}, repeat(100, func(i int) string { return fmt.Sprintf(`{"at":1,"k%d":{"v":1}}`, i) })...)
 	if got := columns(s.Schema()); got != "at BIGINT, _rest JSON" {
