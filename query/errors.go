@@ -3,7 +3,10 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/tarn-data/tarn"
@@ -34,12 +37,55 @@ func (r *run) explain(ctx context.Context, err error) error {
 			return better
 		}
 	}
+	if broken := r.blameFile(f, e); broken != nil {
+		return broken
+	}
 	clean := *e
 	clean.Detail = r.hide(e.Detail)
 	if clean.Code == tarn.CodeForbidden && clean.Hint == "" {
 		clean.Detail, clean.Hint = "that is not allowed", "SQL reads the tables of this lake only: no files, network, settings or other statements"
 	}
 	return &clean
+}
+
+// damaged finds DuckDB's complaints about the content of a Parquet file, not all of which name it.
+var damaged = regexp.MustCompile(`(?i)parquet|decompress|thrift|TProtocol|magic bytes|corrupt|file (?:is )?too (?:small|short)|metadata size|variable-length int`)
+
+// blameFile says which data file of which table can not be read, or returns nil when the fault is
+// about something else. Of the file it shows the name, not the folder.
+func (r *run) blameFile(f *duck.Fault, e *tarn.Error) error {
+	io := f.Class == "IO Error" && strings.HasPrefix(e.Detail, "a file")
+	if !io && (!slices.Contains([]string{"Invalid Input Error", "Invalid Error", "Serialization Error", "Error"}, f.Class) || !damaged.MatchString(f.Message)) {
+		return nil
+	}
+	broken := &tarn.Error{Code: tarn.CodeUnavailable, Hint: "tarn verify says what else is missing or damaged", Err: f}
+	var tables []string
+	for _, v := range r.views {
+		for _, file := range v.kept {
+			if strings.Contains(f.Message, file.URL) {
+				state := "is damaged"
+				if io && strings.Contains(f.Message, "No files found") || strings.Contains(f.Message, "No such file") {
+					state = "is missing"
+				} else if io {
+					state = "can not be read"
+				}
+				broken.Detail = fmt.Sprintf("the data file %s of the table %s %s", path.Base(file.URL), v.target.name, state)
+				return broken
+			}
+		}
+		if len(v.kept) > 0 && !slices.Contains(tables, v.target.name) {
+			tables = append(tables, v.target.name)
+		}
+	}
+	switch len(tables) {
+	case 0:
+		return nil
+	case 1:
+		broken.Detail = "a data file of the table " + tables[0] + " is missing or damaged"
+	default:
+		broken.Detail = "a data file of one of the tables " + strings.Join(tables, ", ") + " is missing or damaged"
+	}
+	return broken
 }
 
 // locate binds the user's text itself, so that the error names its line and column.

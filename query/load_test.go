@@ -1,10 +1,12 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -271,6 +273,47 @@ func TestSourceFaults(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "line 1") || tarn.CodeOf(err) != tarn.CodeUnavailable {
 		t.Errorf("missing file: %s %v", tarn.CodeOf(err), err)
 	}
+}
+
+// TestBrokenFiles: a data file that is missing or damaged is named with its table, without its folder.
+func TestBrokenFiles(t *testing.T) {
+	for name, c := range map[string]struct {
+		damage func(path string, b []byte) error
+		want   string
+	}{
+		"missing":       {func(p string, _ []byte) error { return os.Remove(p) }, "f4.parquet of the table curated.telemetry is missing"},
+		"empty":         {func(p string, _ []byte) error { return os.WriteFile(p, nil, 0o600) }, "f4.parquet of the table curated.telemetry"},
+		"cut short":     {func(p string, b []byte) error { return os.WriteFile(p, b[:len(b)/2], 0o600) }, "f4.parquet of the table curated.telemetry"},
+		"another file":  {func(p string, b []byte) error { return os.WriteFile(p, bytes.Repeat([]byte("x"), len(b)), 0o600) }, "f4.parquet of the table curated.telemetry"},
+		"broken footer": {func(p string, b []byte) error { return os.WriteFile(p, scribble(b, len(b)-300, len(b)-8), 0o600) }, "of the table curated.telemetry"},
+		"broken pages":  {func(p string, b []byte) error { return os.WriteFile(p, scribble(b, 4, 400), 0o600) }, "of the table curated.telemetry"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, s := fleet(t, 500)
+			p := l.tabs["curated.telemetry"].files[3].URL
+			b, err := os.ReadFile(p)
+			if err == nil {
+				err = c.damage(p, b)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = ask(t, s, Request{SQL: "SELECT max(id), max(v), max(device_id), max(doc::VARCHAR) FROM telemetry"})
+			e := asError(err)
+			if e == nil || e.Code != tarn.CodeUnavailable || !strings.Contains(e.Detail, c.want) || !strings.Contains(e.Hint, "tarn verify") || strings.Contains(e.Detail, "/") {
+				t.Errorf("%v", err)
+			} else {
+				t.Log(e.Detail)
+			}
+		})
+	}
+}
+
+func scribble(b []byte, from, to int) []byte {
+	for i := from; i < to; i++ {
+		b[i] = 0xa7
+	}
+	return b
 }
 
 func TestQueryLog(t *testing.T) {
