@@ -3,11 +3,23 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tarn-data/tarn/project"
 )
+
+// shellQuote writes a word so that a POSIX shell reads it as one.
+func shellQuote(s string) string {
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("_-./:@%+=,", c)
+	}
+	if s != "" && strings.IndexFunc(s, func(c rune) bool { return !plain(c) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
 
 func (a *app) initCommand() *cobra.Command {
 	var name string
@@ -31,7 +43,7 @@ func (a *app) initCommand() *cobra.Command {
 		for _, f := range files {
 			fmt.Fprintln(a.out, "wrote", filepath.Join(dir, f))
 		}
-		fmt.Fprintf(a.out, "\nstart it with: tarn up %s\n", dir)
+		fmt.Fprintf(a.out, "\nstart it with: tarn up %s\n", shellQuote(dir))
 		return nil
 	}
 	return c

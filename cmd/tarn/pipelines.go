@@ -49,7 +49,7 @@ func (a *app) pipelinesLs(ctx context.Context) error {
 		for _, d := range p.Deliveries {
 			for _, text := range []string{d.LastError, d.Warning} {
 				if text != "" {
-					fmt.Fprintf(a.out, "%s → %s: %s\n", p.Name, d.Table, text)
+					fmt.Fprintf(a.out, "%s → %s: %s\n", p.Name, d.Table, screen.Visible(text))
 				}
 			}
 		}

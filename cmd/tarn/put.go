@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/feed"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
 )
@@ -58,7 +60,9 @@ func (p *putter) putAll(ctx context.Context, files []string) error {
 	if p.unlisted > 0 {
 		fmt.Fprintf(p.app.errOut, "… and %s more\n", screen.Plural(p.unlisted, "rejected record"))
 	}
-	p.report()
+	if err == nil || p.requests > 0 || p.app.json {
+		p.report()
+	}
 	if err == nil && p.rejected > 0 {
 		if !p.app.json {
 			p.app.say(screen.Plural(p.rejected, "record") + " rejected")
@@ -93,6 +97,9 @@ func (p *putter) putFile(ctx context.Context, name string) error {
 			return fmt.Errorf("%s: %w", name, unwrapPath(err))
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return &tarn.Error{Code: tarn.CodeInvalid, Detail: name + " is a folder", Hint: "name the files in it, for example " + shellQuote(filepath.Clean(name)) + "/*.ndjson"}
+		}
 		in = f
 	}
 	// One batch is on its way while the next is read.
@@ -143,9 +150,6 @@ func (p *putter) report() {
 			doc["first_position"], doc["last_position"] = p.first, p.last
 		}
 		_ = p.app.printJSON(doc) // a closed pipe has nobody to tell
-		return
-	}
-	if p.requests == 0 {
 		return
 	}
 	line := fmt.Sprintf("%s in %s: %s", screen.Plural(p.accepted, "record"), p.stream, screen.Bytes(p.bytes))

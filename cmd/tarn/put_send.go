@@ -140,7 +140,7 @@ func (p *putter) reject(b feed.Batch, rejected []record.Reject, total int) {
 			line = b.Lines[r.Index]
 		}
 		p.clearProgress()
-		fmt.Fprintf(p.app.errOut, "%s:%d: %s\n", b.File, line, r.Detail)
+		fmt.Fprintf(p.app.errOut, "%s:%d: %s\n", b.File, line, screen.Visible(r.Detail))
 		p.rejected++
 		total--
 	}

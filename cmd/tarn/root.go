@@ -110,7 +110,11 @@ func (a *app) say(text string) {
 	if a.color(a.errOut) {
 		name = "\x1b[31mtarn:\x1b[0m"
 	}
-	fmt.Fprintln(a.errOut, name, strings.TrimSpace(text))
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	for i, l := range lines {
+		lines[i] = screen.Visible(l)
+	}
+	fmt.Fprintln(a.errOut, name, strings.Join(lines, "\n"))
 }
 
 // color reports whether w is a terminal whose user wants colors (no-color.org).
@@ -232,7 +236,7 @@ func (a *app) pairs(kv ...string) {
 	}
 	for i := 0; i < len(kv); i += 2 {
 		if kv[i+1] != "" {
-			fmt.Fprintf(a.out, "%-*s  %s\n", width, kv[i], kv[i+1])
+			fmt.Fprintf(a.out, "%-*s  %s\n", width, kv[i], screen.Visible(kv[i+1]))
 		}
 	}
 }

@@ -166,7 +166,7 @@ func (a *app) printTail(dec *json.Decoder) error {
 		if r.Record == nil {
 			text = "base64:" + r.RecordBase64
 		}
-		if _, err := fmt.Fprintf(a.out, "%s  %s  %s\n", r.Position, r.Arrival.UTC().Format(time.RFC3339Nano), text); err != nil {
+		if _, err := fmt.Fprintf(a.out, "%s  %s  %s\n", r.Position, r.Arrival.UTC().Format(time.RFC3339Nano), screen.Visible(text)); err != nil {
 			return err
 		}
 	}

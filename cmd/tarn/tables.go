@@ -114,7 +114,7 @@ func (a *app) columns(t server.TableDoc) error {
 	}
 	for _, n := range t.Inference {
 		if w := why[n.Column]; w != "" {
-			fmt.Fprintf(a.out, "also seen: %s: %s\n", n.Column, w)
+			fmt.Fprintf(a.out, "also seen: %s: %s\n", screen.Visible(n.Column), screen.Visible(w))
 		}
 	}
 	return nil
@@ -168,7 +168,7 @@ func (a *app) maintainCommand(task, what string) *cobra.Command {
 				return a.printJSON(map[string]any{"results": all})
 			}
 			for _, r := range all {
-				fmt.Fprintf(a.out, "%s: %s: %s (%.2f s)\n", r.Table, r.Task, r.Detail, r.Seconds)
+				fmt.Fprintf(a.out, "%s: %s: %s (%.2f s)\n", r.Table, r.Task, screen.Visible(r.Detail), r.Seconds)
 			}
 			return nil
 		},

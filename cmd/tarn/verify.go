@@ -61,10 +61,10 @@ func (a *app) printVerify(doc server.VerifyDoc) error {
 		return err
 	}
 	for _, p := range doc.Problems {
-		fmt.Fprintf(a.out, "%s: %s\n", p.Subject, p.Detail)
+		fmt.Fprintf(a.out, "%s: %s\n", screen.Visible(p.Subject), screen.Visible(p.Detail))
 	}
 	for _, n := range doc.Notes {
-		fmt.Fprintf(a.out, "note: %s: %s\n", n.Subject, n.Detail)
+		fmt.Fprintf(a.out, "note: %s: %s\n", screen.Visible(n.Subject), screen.Visible(n.Detail))
 	}
 	if doc.OK {
 		fmt.Fprintln(a.out, "every accepted record is accounted for")

@@ -12,6 +12,10 @@ import (
 func TestTable(t *testing.T) {
 	var b bytes.Buffer
 	cols := []Column{{"device", Left}, {"speed", Right}, {"note", Left}}
+	if err := Table(&b, []Column{{"k\x1b[2J", Left}, {"\u009b2J", Right}}, [][]string{{"\x07\x7f", "\u202e"}}, Style{}); err != nil || strings.ContainsAny(b.String(), "\x1b\u009b\x07\x7f\u202e") {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+	b.Reset()
 	rows := [][]string{{"w-1", "83.5", "line\nbreak"}, {"w-1042", "7", Null}, {"車両", "100", "\x1b[31mred"}}
 	if err := Table(&b, cols, rows, Style{Rule: true}); err != nil {
 		t.Fatal(err)

@@ -46,13 +46,13 @@ func Table(w io.Writer, cols []Column, rows [][]string, style Style) error {
 	clean := make([][]string, len(rows))
 	widths := make([]int, len(cols))
 	for i, c := range cols {
-		widths[i] = max(1, width(c.Name))
+		widths[i] = max(1, width(Visible(c.Name)))
 	}
 	for r, row := range rows {
 		clean[r] = make([]string, len(cols))
 		for i := range cols {
 			if i < len(row) {
-				clean[r][i] = visible(row[i])
+				clean[r][i] = Visible(row[i])
 			}
 			widths[i] = max(widths[i], width(clean[r][i]))
 		}
@@ -65,7 +65,7 @@ func Table(w io.Writer, cols []Column, rows [][]string, style Style) error {
 	out := bufio.NewWriter(w)
 	head := make([]string, len(cols))
 	for i, c := range cols {
-		head[i] = visible(c.Name)
+		head[i] = Visible(c.Name)
 	}
 	line(out, head, cols, widths, sep, style, true)
 	if style.Rule {
@@ -142,8 +142,8 @@ func fit(widths []int, limit, sep int) {
 
 func width(s string) int { return runewidth.StringWidth(s) }
 
-// visible replaces control characters by escapes, so that data cannot steer a terminal.
-func visible(s string) string {
+// Visible replaces control characters by escapes, so that data cannot steer a terminal.
+func Visible(s string) string {
 	if strings.IndexFunc(s, steers) < 0 {
 		return s
 	}
