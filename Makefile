@@ -82,5 +82,5 @@ check-generated: generate ## fail when a generated file differs from what is com
 		if [ -n "$$changed" ]; then echo "make generate changes files; commit them:"; echo "$$changed"; git --no-pager diff; exit 1; fi
 
 .PHONY: clean
-clean: ## remove what was built and the demo's data
-	rm -rf bin demo tarn-data .tarn
+clean: ## remove what was built and the data of the demo and the examples
+	rm -rf bin demo tarn-demo tarn-data .tarn examples/*/.tarn
