@@ -44,11 +44,15 @@ type Config struct {
 	BufferInterval time.Duration // flush when a record has waited this long; default 60 s
 	Compression    string        // snappy (default), zstd, none
 
-	// ChunkBytes is the most record data converted at once, default 64 MiB. A chunk that is full
-	// goes straight into final files: the delivery is behind and throughput counts.
+	// ChunkBytes is the most record data converted at once, default 64 MiB.
 	ChunkBytes int64
+	// DirectBytes is the size from which a chunk goes straight into final files, default a quarter
+	// of ChunkBytes: converting once costs less than staging and merging.
+	DirectBytes int64
 	// StageInterval is how long records may wait for others before they are staged, default 100 ms.
-	StageInterval time.Duration
+	// When DirectBytes / 2 have come in that time, more are waited for, up to DirectInterval
+	// (default 400 ms).
+	StageInterval, DirectInterval time.Duration
 	// RecordBytes is the largest record, default 1 MiB. It sizes the reader's buffers.
 	RecordBytes int
 
@@ -79,7 +83,9 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.BufferBytes, 128<<20)
 	def((*int64)(&c.BufferInterval), int64(time.Minute))
 	def(&c.ChunkBytes, 64<<20)
+	def(&c.DirectBytes, c.ChunkBytes/4)
 	def((*int64)(&c.StageInterval), int64(100*time.Millisecond))
+	def((*int64)(&c.DirectInterval), int64(400*time.Millisecond))
 	if c.RecordBytes == 0 {
 		c.RecordBytes = 1 << 20
 	}

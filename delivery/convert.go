@@ -66,7 +66,12 @@ func (cv *converter) final(ctx context.Context, sel string, columns tarn.Schema,
 		}
 		to = filepath.Join(out, "rows.parquet")
 	}
+	done, err := cv.alone(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
 	written, err := cv.db.Copy(ctx, sel, duck.CopyOptions{Path: to, PartitionBy: by, Compression: cv.compression, FieldIDs: columns})
+	done() // others convert while these files are made durable
 	if err != nil {
 		return nil, 0, err
 	}
@@ -160,11 +165,6 @@ const partitionsAtOnce = 128
 // merge is final over Parquet files, which can be read several times: more partitions than fit into
 // memory are written group by group.
 func (cv *converter) merge(ctx context.Context, sel string, columns tarn.Schema, parts []part, st *table.State) ([]table.DataFile, int64, error) {
-	done, err := cv.alone(ctx)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer done()
 	if len(parts) == 0 {
 		return cv.final(ctx, sel, columns, parts, st)
 	}

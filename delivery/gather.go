@@ -189,7 +189,11 @@ func (g *gatherer) ready(ctx context.Context, found bool) bool {
 	case g.sample != nil:
 		return g.sampled >= sampleRecords || time.Since(c.started) >= sampleWait
 	}
-	return time.Since(c.started) >= g.w.cfg.StageInterval || !g.w.tr.exact && !found
+	waited := time.Since(c.started)
+	if c.bytes >= g.w.cfg.DirectBytes/2 { // much is coming: enough for files of its own is worth a wait
+		return waited >= g.w.cfg.DirectInterval
+	}
+	return waited >= g.w.cfg.StageInterval || !g.w.tr.exact && !found
 }
 
 // hand closes the chunk and passes it on.

@@ -12,27 +12,22 @@ import (
 )
 
 // convert turns a chunk into an item of the tail: staged for the next merge, or straight into final
-// files when the chunk is full and the delivery therefore behind. Records that can not be converted
-// become failed records; the others go on.
-func (w *Worker) convert(ctx context.Context, c *chunk, f *flusher) error {
+// files when it is large enough to be files of its own. Records that can not be converted become
+// failed records; the others go on.
+func (w *Worker) convert(ctx context.Context, c *chunk, p *plan) (*item, error) {
 	defer c.discard()
 	began := time.Now()
 	it := &item{failed: c.failed, failedBytes: c.refused, bytes: c.bytes, oldest: c.oldest}
 	if c.lines > 0 {
-		p, err := w.prepare(ctx, c.input, f)
-		if err != nil {
-			return err
-		}
-		err = w.rows(ctx, c, p, it)
+		err := w.rows(ctx, c, p, it)
 		if err != nil && blamesData(err) {
 			err = w.convertGood(ctx, c, p, it)
 		}
 		if err != nil {
-			return fmt.Errorf("conversion: %w", err)
+			return nil, fmt.Errorf("conversion: %w", err)
 		}
 	}
 	it.spans = w.tallies(c, it)
-	w.tail.add(it)
 	for _, r := range c.failed {
 		if m := w.cfg.Metrics.Failed; m != nil {
 			m(r.Stage, 1)
@@ -41,27 +36,19 @@ func (w *Worker) convert(ctx context.Context, c *chunk, f *flusher) error {
 	if m := w.cfg.Metrics.Staged; m != nil {
 		m(c.records(), time.Since(began))
 	}
-	return nil
+	return it, nil
 }
 
 // rows converts the lines of a chunk. What needs more memory than there is gets a second try alone
 // and into the tail, where no partition has to be kept open.
 func (w *Worker) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
-	final := c.bytes >= w.chunkBytes.Load()
-	done := func() {}
-	if final {
-		var err error
-		if done, err = w.conv.alone(ctx); err != nil {
-			return err
-		}
-	}
-	err := w.write(ctx, c, p, it, final)
-	done()
+	err := w.write(ctx, c, p, it, c.bytes >= w.cfg.DirectBytes)
 	if tarn.CodeOf(err) != tarn.CodeTooLarge {
 		return err
 	}
 	w.cfg.Logger.Warn("a conversion ran out of memory and is tried alone", "bytes", c.bytes, "error", err)
-	if done, err = w.conv.alone(ctx); err != nil {
+	done, err := w.conv.alone(ctx)
+	if err != nil {
 		return err
 	}
 	defer done()

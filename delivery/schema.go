@@ -17,7 +17,8 @@ import (
 )
 
 // prepare returns the plan for records of an input schema, creating or evolving the table first.
-func (w *Worker) prepare(ctx context.Context, in *inputSchema, f *flusher) (*plan, error) {
+// settle commits what has been read before.
+func (w *Worker) prepare(ctx context.Context, in *inputSchema, settle func(context.Context) error) (*plan, error) {
 	st, err := w.current(ctx)
 	if err != nil && tarn.CodeOf(err) != tarn.CodeNotFound {
 		return nil, err
@@ -41,7 +42,7 @@ func (w *Worker) prepare(ctx context.Context, in *inputSchema, f *flusher) (*pla
 		}
 		st, err = w.create(ctx, def)
 	} else if w.cfg.Policy == Evolve {
-		st, err = w.evolve(ctx, st, outputs, f)
+		st, err = w.evolve(ctx, st, outputs, settle)
 	}
 	if err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func (w *Worker) create(ctx context.Context, def table.Definition) (*table.State
 }
 
 // evolve gives the table the columns it lacks and the wider types it needs.
-func (w *Worker) evolve(ctx context.Context, st *table.State, outputs []tarn.Field, f *flusher) (*table.State, error) {
+func (w *Worker) evolve(ctx context.Context, st *table.State, outputs []tarn.Field, settle func(context.Context) error) (*table.State, error) {
 	var change table.Change
 	difference(st.Schema.Fields, outputs, nil, &change)
 	change.Widen = slices.DeleteFunc(change.Widen, func(c table.Widen) bool {
@@ -79,7 +80,7 @@ func (w *Worker) evolve(ctx context.Context, st *table.State, outputs []tarn.Fie
 		return st, nil
 	}
 	if len(change.Widen) > 0 { // a column may get a new field id, which staged segments lack
-		if err := f.all(ctx); err != nil {
+		if err := settle(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -145,11 +146,6 @@ func structOf(s tarn.Schema) tarn.Type { return tarn.Type{Kind: tarn.Struct, Fie
 // rewrite is the table's Rewriter: it writes the rows of some files of one partition into one new
 // file, in the types asked for.
 func (cv *converter) rewrite(ctx context.Context, o table.Rewrite) ([]table.DataFile, error) {
-	done, err := cv.alone(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
 	paths := make([]string, len(o.Files))
 	var want int64
 	for i, f := range o.Files {
@@ -173,8 +169,13 @@ func (cv *converter) rewrite(ctx context.Context, o table.Rewrite) ([]table.Data
 	}
 	out := filepath.Join(cv.dir, fmt.Sprintf("rewrite-%d.parquet", cv.serial.Add(1)))
 	defer os.Remove(out)
+	done, err := cv.alone(ctx)
+	if err != nil {
+		return nil, err
+	}
 	written, err := cv.db.Copy(ctx, "SELECT "+strings.Join(exprs, ", ")+" FROM "+duck.ReadParquet(paths, read),
 		duck.CopyOptions{Path: out, Compression: cv.compression, FieldIDs: write})
+	done()
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func newBudget(l project.Limits, shards int) (budget, error) {
 	b.bodies = max(b.heap/4, l.BodyBytes)
 	b.pending = max(b.heap/4, 2*l.BodyBytes)
 	b.tail = min(16<<20, max(b.heap/8/int64(max(shards, 1)), 1<<20))
-	b.chunk = min(64<<20, max(total/16, 8<<20))
+	b.chunk = min(128<<20, max(total/8, 8<<20))
 	return b, nil
 }
 
