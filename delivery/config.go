@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/lake"
@@ -56,13 +58,17 @@ type Config struct {
 	// RecordBytes is the largest record, default 1 MiB. It sizes the reader's buffers.
 	RecordBytes int
 
-	// Heavy, of capacity one, is shared by all workers of a process: whoever is about to need much of
-	// Duck's memory puts a token in and takes it out afterwards. Default: the worker's own.
-	Heavy chan struct{}
+	// Heavy is shared by all workers of a process and bounds how many conversions that need much of
+	// Duck's memory run at once: HeavySlots of them. Default: the worker's own.
+	Heavy *semaphore.Weighted
 
 	Metrics Metrics
 	Logger  *slog.Logger // default discards
 }
+
+// HeavySlots is the size of Config.Heavy. Two conversions fill the cores that one leaves idle while it
+// opens, flushes and closes its files.
+const HeavySlots = 2
 
 // Metrics are called as work is done; nil functions are skipped.
 type Metrics struct {
@@ -90,7 +96,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.RecordBytes = 1 << 20
 	}
 	if c.Heavy == nil {
-		c.Heavy = make(chan struct{}, 1)
+		c.Heavy = semaphore.NewWeighted(HeavySlots)
 	}
 	if c.Policy == "" {
 		c.Policy = Evolve

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck"
@@ -24,8 +25,8 @@ type converter struct {
 	bucket      lake.Bucket
 	dir         string // for segments and files on their way to the lake; wiped at start
 	compression string
-	heavy       chan struct{} // see Config.Heavy
-	serial      atomic.Uint64 // of file names
+	heavy       *semaphore.Weighted // see Config.Heavy
+	serial      atomic.Uint64       // of file names
 }
 
 // tailRowGroup keeps segments cheap to write; they are merged before they matter to anyone else.
@@ -66,7 +67,7 @@ func (cv *converter) final(ctx context.Context, sel string, columns tarn.Schema,
 		}
 		to = filepath.Join(out, "rows.parquet")
 	}
-	done, err := cv.alone(ctx)
+	done, err := cv.slot(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -147,15 +148,19 @@ func (cv *converter) partitionValues(ctx context.Context, st *table.State, parts
 	return values, nil
 }
 
-// alone waits until no other conversion of the process needs much memory, and returns what ends
-// this one.
-func (cv *converter) alone(ctx context.Context) (done func(), err error) {
-	select {
-	case cv.heavy <- struct{}{}:
-		return func() { <-cv.heavy }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+// slot waits for one of the slots for conversions that need much memory, and returns what frees it.
+func (cv *converter) slot(ctx context.Context) (free func(), err error) { return cv.slots(ctx, 1) }
+
+// alone waits until no other such conversion runs, and keeps them away until freed.
+func (cv *converter) alone(ctx context.Context) (free func(), err error) {
+	return cv.slots(ctx, HeavySlots)
+}
+
+func (cv *converter) slots(ctx context.Context, n int64) (free func(), err error) {
+	if err := cv.heavy.Acquire(ctx, n); err != nil {
+		return nil, err
 	}
+	return func() { cv.heavy.Release(n) }, nil
 }
 
 // partitionsAtOnce is how many partitions one COPY may have open: each takes memory of its own,

@@ -122,7 +122,7 @@ func (g *gatherer) fill(ctx context.Context) (found bool, err error) {
 		more = false
 		for i, r := range g.readers {
 			if c := g.target(); c != nil {
-				if c.full(g.w.chunkBytes.Load()) {
+				if c.full(g.w.chunkBytes.Load()) || g.sample != nil && g.sampled >= sampleRecords {
 					return found, nil
 				}
 				if !g.shares(c, i) {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// inFlight is how many chunks are converted at once: while the files of one are made durable, the
-// next is computed.
-const inFlight = 2
+// inFlight is how many chunks are on their way at once: two that are converted, and one whose files
+// are made durable meanwhile.
+const inFlight = HeavySlots + 1
 
 // run is the conversion and commit of one session. One goroutine owns it.
 type run struct {

@@ -169,7 +169,7 @@ func (cv *converter) rewrite(ctx context.Context, o table.Rewrite) ([]table.Data
 	}
 	out := filepath.Join(cv.dir, fmt.Sprintf("rewrite-%d.parquet", cv.serial.Add(1)))
 	defer os.Remove(out)
-	done, err := cv.alone(ctx)
+	done, err := cv.slot(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/ingest/httpdoor"
 	"github.com/tarn-data/tarn/internal/telemetry"
@@ -54,9 +56,9 @@ type Engine struct {
 	views   views
 	disk    disk
 
-	heavy       chan struct{} // see delivery.Config.Heavy
-	workers     atomic.Uint64 // ever started, for their folders
-	maintenance sync.Mutex    // one task at a time
+	heavy       *semaphore.Weighted // see delivery.Config.Heavy
+	workers     atomic.Uint64       // ever started, for their folders
+	maintenance sync.Mutex          // one task at a time
 	hangUp      context.CancelFunc
 	served      chan struct{} // closed when the HTTP server has drained
 
@@ -82,7 +84,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts, log: opts.Logger, heavy: make(chan struct{}, 1)}
+	e := &Engine{opts: opts, log: opts.Logger, heavy: semaphore.NewWeighted(delivery.HeavySlots)}
 	e.setReason("starting")
 	e.running.Store(&running{byName: map[string]*pipe{}, streams: map[string]*pipe{}})
 	return e, nil
