@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -88,6 +89,11 @@ func (g *gatherer) record(c *chunk, shard int, offset uint64, arrive time.Time, 
 		}
 		if e.Misfit != nil {
 			r := e.Misfit.Err()
+			if edited {
+				if was, err := original(context.Background(), g.w.cfg.Stream, tarn.Position{Shard: shard, Offset: offset}); err == nil {
+					rec = was
+				}
+			}
 			c.fail(g.w.failed(shard, offset, arrive, stageConvert, r.Code, r.Detail, clone(rec)))
 			return nil
 		}

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tarn-data/tarn/duck"
@@ -31,11 +32,14 @@ func (w *Worker) commit(ctx context.Context, n int) error {
 	merged := time.Now()
 	w.tail.mu.Lock()
 	_, err = w.cfg.Store.Commit(ctx, w.cfg.Table, c)
-	if err == nil {
-		w.tail.items = append([]*item(nil), w.tail.items[n:]...)
-	}
+	// After an error, too, they leave the tail: the commit may stand all the same, and queries would see
+	// its rows twice. If it does not, the next session reads them again.
+	w.tail.items = append([]*item(nil), w.tail.items[n:]...)
 	w.tail.mu.Unlock()
 	if err != nil {
+		for _, it := range items {
+			it.letGo()
+		}
 		return fmt.Errorf("commit: %w", err)
 	}
 	var records int64
@@ -101,31 +105,48 @@ func (w *Worker) assemble(ctx context.Context, st *table.State, items []*item) (
 	return c, rows, nil
 }
 
-// compactTail keeps the number of segments that queries must open small: sixteen neighbours of one
-// level are merged into one of the next.
+// tailFan is how many neighbours of one level are merged into one of the next.
+const tailFan = 16
+
+// compactTail keeps the number of segments that queries must open small. Items before from are being
+// committed and stay as they are.
 func (w *Worker) compactTail(ctx context.Context, from int) error {
-	const fan = 16
-	w.tail.mu.RLock()
-	items := w.tail.items[min(from, len(w.tail.items)):]
-	w.tail.mu.RUnlock()
-	n, level := 0, -1
-	for i := len(items) - 1; i >= 0 && !items[i].final; i-- {
-		if level >= 0 && items[i].level != level {
-			break
+	for {
+		w.tail.mu.RLock()
+		run := mergeable(w.tail.items[min(from, len(w.tail.items)):])
+		w.tail.mu.RUnlock()
+		if run == nil {
+			return nil
 		}
-		level = items[i].level
-		n++
+		if err := w.mergeWithin(ctx, run); err != nil {
+			return fmt.Errorf("merge within the hot tail: %w", err)
+		}
 	}
-	if n < fan {
-		return nil
+}
+
+// mergeable returns the last run of tailFan or more staged items of one level.
+func mergeable(items []*item) []*item {
+	for end := len(items); end > 0; {
+		start := end - 1
+		for start > 0 && items[start-1].level == items[end-1].level && items[start-1].final == items[end-1].final {
+			start--
+		}
+		if end-start >= tailFan && !items[end-1].final {
+			return slices.Clone(items[start:end])
+		}
+		end = start
 	}
-	run := items[len(items)-n:]
+	return nil
+}
+
+// mergeWithin replaces consecutive items of the tail by one.
+func (w *Worker) mergeWithin(ctx context.Context, run []*item) error {
 	st, err := w.current(ctx)
 	if err != nil {
 		return err
 	}
 	var paths []string
-	var want int64
+	var want, got int64
 	for _, it := range run {
 		for _, s := range it.segs {
 			paths = append(paths, s.file.Path)
@@ -136,13 +157,11 @@ func (w *Worker) compactTail(ctx context.Context, from int) error {
 	if len(paths) > 0 {
 		schema := st.Schema
 		schema.Fields = storage(structOf(schema)).Fields
-		var got int64
-		segs, got, err = w.conv.stage(ctx, "SELECT * FROM "+duck.ReadParquet(paths, schema), schema)
-		if err == nil && got != want {
-			err = fmt.Errorf("gave %d rows of %d", got, want)
+		if segs, got, err = w.conv.stage(ctx, "SELECT * FROM "+duck.ReadParquet(paths, schema), schema); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("merge within the hot tail: %w", err)
+		if got != want {
+			return fmt.Errorf("gave %d rows of %d", got, want)
 		}
 	}
 	w.tail.replace(run, mergeItems(run, segs, false))

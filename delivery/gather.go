@@ -18,7 +18,11 @@ type gatherer struct {
 	cur     *chunk
 	sample  *chunk // the first records of a table without columns yet, not checked
 	sampled int
+	first   int // the shard that fills the next chunk first, so that each has its turn
 }
+
+// readError is a failure to read, which at the end of a session is no failure.
+type readError struct{ error }
 
 // The sample that decides a table's first columns.
 const (
@@ -84,7 +88,7 @@ func (g *gatherer) close() {
 func (g *gatherer) run(ctx context.Context, out chan<- *chunk) error {
 	for {
 		found, err := g.fill(ctx)
-		if err != nil && ctx.Err() == nil { // a read that was told to stop is the end, not a failure
+		if _, reading := err.(readError); err != nil && (!reading || ctx.Err() == nil) {
 			return errors.Join(err, g.abandon())
 		}
 		if g.ready(ctx, found) {
@@ -120,7 +124,9 @@ func (g *gatherer) fill(ctx context.Context) (found bool, err error) {
 	}
 	for more := true; more; {
 		more = false
-		for i, r := range g.readers {
+		for k := range g.readers {
+			i := (g.first + k) % len(g.readers)
+			r := g.readers[i]
 			if c := g.target(); c != nil {
 				if c.full(g.w.chunkBytes.Load()) || g.sample != nil && g.sampled >= sampleRecords {
 					return found, nil
@@ -139,7 +145,7 @@ func (g *gatherer) fill(ctx context.Context) (found bool, err error) {
 				continue
 			}
 			if err != nil {
-				return found, fmt.Errorf("read shard %d: %w", i, err)
+				return found, readError{fmt.Errorf("read shard %d: %w", i, err)}
 			}
 			if !ok {
 				continue
@@ -211,6 +217,7 @@ func (g *gatherer) hand(ctx context.Context, out chan<- *chunk) error {
 	for i, s := range c.spans {
 		g.spans[i].next, g.spans[i].nextSeq = s.next, s.nextSeq
 	}
+	g.first = (g.first + 1) % len(g.readers)
 	out <- c // the receiver takes chunks until the channel is closed
 	return nil
 }
@@ -231,7 +238,7 @@ func (g *gatherer) settle() error {
 	if err != nil {
 		return err
 	}
-	c.spans, c.failed, c.refused, c.started, g.cur = raw.spans, raw.failed, raw.refused, raw.started, c
+	c.spans, c.failed, c.refused, c.started, c.oldest, g.cur = raw.spans, raw.failed, raw.refused, raw.started, raw.oldest, c
 	return raw.eachLine(func(line int, text []byte) error {
 		r, offset := raw.locate(line)
 		return g.record(c, r.shard, offset, r.arrive, text, 0, r.edited)

@@ -32,7 +32,13 @@ const (
 func blamesData(err error) bool {
 	switch tarn.CodeOf(err) {
 	case tarn.CodeInvalid, tarn.CodeSchema, tarn.CodeUnsupported:
-		return duck.FaultOf(err) != nil
+		if f := duck.FaultOf(err); f != nil {
+			switch f.Class { // these blame the statement, which is the same for every record
+			case "Catalog Error", "Binder Error", "Parser Error":
+				return false
+			}
+			return true
+		}
 	}
 	return false
 }

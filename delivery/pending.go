@@ -117,6 +117,11 @@ type totals struct {
 	oldest                   time.Time // arrival; zero when nothing waits
 }
 
+// over reports whether so much waits that no more should be converted.
+func (n totals) over(bufferBytes int64) bool {
+	return n.bytes > 4*bufferBytes || n.failed > 4*maxFailedWaiting || n.failedBytes > 4*maxFailedBytes
+}
+
 func (t *tail) totals() (n totals) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -126,7 +131,7 @@ func (t *tail) totals() (n totals) {
 		n.failed += len(it.failed)
 		n.failedBytes += it.failedBytes
 		n.files += len(it.segs)
-		if n.oldest.IsZero() || it.oldest.Before(n.oldest) {
+		if n.oldest.IsZero() || !it.oldest.IsZero() && it.oldest.Before(n.oldest) {
 			n.oldest = it.oldest
 		}
 	}

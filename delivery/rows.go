@@ -71,6 +71,7 @@ func (w *Worker) write(ctx context.Context, c *chunk, p *plan, it *item, final b
 		it.segs, it.rows, err = w.conv.stage(ctx, sel, p.schema())
 	}
 	if err == nil && p.exact && it.rows != int64(c.lines) {
+		it.letGo()
 		return fmt.Errorf("%d records gave %d rows", c.lines, it.rows)
 	}
 	return err
@@ -113,10 +114,9 @@ func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk,
 		f := faults[next]
 		next++
 		rec := append([]byte(nil), text...)
-		if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte
-			var err error
-			if rec, err = original(ctx, w.cfg.Stream, tarn.Position{Shard: r.shard, Offset: offset}); err != nil {
-				return err
+		if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte, while the stream has it
+			if was, err := original(ctx, w.cfg.Stream, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
+				rec = was
 			}
 		}
 		good.fail(w.failed(r.shard, offset, r.arrive, f.stage, tarn.CodeSchema, f.reason, rec))
@@ -141,9 +141,12 @@ func original(ctx context.Context, s *stream.Stream, p tarn.Position) ([]byte, e
 		return nil, err
 	}
 	defer r.Close()
-	e, err := r.Next(ctx)
+	e, ok, err := r.Poll(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("record %s is not in the stream any more", p)
 	}
 	at := e.Batch.Base
 	for _, seg := range e.Batch.Segments {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/tarn-data/tarn"
 )
 
 // inFlight is how many chunks are on their way at once: two that are converted, and one whose files
@@ -29,7 +31,9 @@ func (w *Worker) deliver(ctx context.Context, chunks <-chan *chunk) (err error) 
 	defer func() {
 		if err != nil { // nothing of this session goes on behind the next one's back
 			for _, j := range r.jobs {
-				<-j.done
+				if <-j.done == nil {
+					j.it.letGo()
+				}
 			}
 			err = errors.Join(err, r.f.wait())
 		}
@@ -38,8 +42,8 @@ func (w *Worker) deliver(ctx context.Context, chunks <-chan *chunk) (err error) 
 	defer tick.Stop()
 	for chunks != nil || len(r.jobs) > 0 {
 		in := chunks
-		if len(r.jobs) == inFlight {
-			in = nil
+		if len(r.jobs) == inFlight || r.f.flushing > 0 && r.w.tail.totals().over(r.w.cfg.BufferBytes) {
+			in = nil // I8: what waits for a commit is bounded, however slow commits are
 		}
 		var first chan error
 		if len(r.jobs) > 0 {
@@ -70,7 +74,7 @@ func (w *Worker) deliver(ctx context.Context, chunks <-chan *chunk) (err error) 
 // start begins to convert a chunk. The table gets what columns the chunk needs first.
 func (r *run) start(ctx context.Context, c *chunk) error {
 	var p *plan
-	if c.lines > 0 {
+	if c.lines > 0 || !r.w.exists(ctx) { // failed records need the table too, to be committed with it
 		var err error
 		if p, err = r.w.prepare(ctx, c.input, r.settle); err != nil {
 			c.discard()
@@ -85,6 +89,12 @@ func (r *run) start(ctx context.Context, c *chunk) error {
 		j.done <- err
 	}()
 	return nil
+}
+
+// exists reports whether the table is there.
+func (w *Worker) exists(ctx context.Context) bool {
+	_, err := w.current(ctx)
+	return tarn.CodeOf(err) != tarn.CodeNotFound
 }
 
 // add puts the item of the first job, which has ended with err, into the tail.

@@ -134,7 +134,7 @@ func missingColumn(err error) string {
 
 func transformError(err error, have []tarn.Field) error {
 	f := duck.FaultOf(err)
-	if f == nil || !blamesData(err) {
+	if f == nil || tarn.CodeOf(err) != tarn.CodeInvalid {
 		return err
 	}
 	text, _, _ := strings.Cut(duck.Brief(f.Message), "\n")

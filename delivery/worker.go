@@ -178,7 +178,9 @@ func (w *Worker) Flush(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		target[i] = st.Next
+		if st.First < st.Next { // what has expired can not be committed
+			target[i] = st.Next
+		}
 	}
 	w.mu.Lock()
 	w.targets = append(w.targets, target)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,15 +57,15 @@ func TestStreamsOutside(t *testing.T) {
 	}
 }
 
-func TestWrongClusterAddress(t *testing.T) {
-	e, err := engine.New(engine.Options{Project: writeProject(t, map[string]string{"tarn.yaml": projectFile + "engines: {stream: \"nats://127.0.0.1:1?copies=2\"}\n"}),
-		Data: t.TempDir(), Listen: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Start(t.Context()); err == nil {
-		t.Error("the engine started")
-	} else {
-		t.Log(err)
+func TestStreamsThatCannotBeOpened(t *testing.T) {
+	for _, address := range []string{"nats://127.0.0.1:1?copies=2", "nats://127.0.0.1:1"} {
+		e, err := engine.New(engine.Options{Project: writeProject(t, map[string]string{"tarn.yaml": projectFile + "engines: {stream: \"" + address + "\"}\n"}),
+			Data: t.TempDir(), Listen: "127.0.0.1:0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "engines.stream") {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }

@@ -157,8 +157,14 @@ func (e *Engine) describeDelivery(ctx context.Context, p *pipe, d *runningDelive
 		}
 		doc.LagRecords += st.Next - min(st.Next, max(next[i], st.First)) // retention has taken those before First
 	}
-	if doc.LagRecords > 0 && !w.Oldest.IsZero() {
-		doc.LagSeconds = max(0, time.Since(w.Oldest).Seconds())
+	if doc.LagRecords > 0 {
+		since := w.Oldest
+		if since.IsZero() { // nothing in the tail: paused, failing, or just arrived
+			if since = e.started; doc.LastCommit != nil {
+				since = *doc.LastCommit
+			}
+		}
+		doc.LagSeconds = max(0, time.Since(since).Seconds())
 	}
 	return doc, nil
 }

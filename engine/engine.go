@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,6 +56,7 @@ type Engine struct {
 	disk    disk
 
 	heavy       *semaphore.Weighted // see delivery.Config.Heavy
+	paused      sync.Map            // names of pipelines that are paused
 	workers     atomic.Uint64       // ever started, for their folders
 	maintenance sync.Mutex          // one task at a time
 	hangUp      context.CancelFunc
@@ -143,7 +143,6 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 		return err
 	}
 	e.limits = p.Limits
-	debug.SetMemoryLimit(e.budget.heap) // the collector works harder near it (I8)
 
 	staging := e.path("staging")
 	if err := os.RemoveAll(staging); err != nil {
@@ -264,6 +263,10 @@ func (e *Engine) announce() error {
 // Address is the URL of the HTTP interface.
 func (e *Engine) Address() string { return "http://" + e.network.Addr().String() }
 
+// HeapBytes is the share of the memory that the project grants the Go heap (I8). The limit of the Go
+// runtime is the process's, so whoever runs the engine sets it.
+func (e *Engine) HeapBytes() int64 { return e.budget.heap }
+
 // DataDir is the data folder.
 func (e *Engine) DataDir() string { return e.opts.Data }
 
@@ -290,16 +293,14 @@ func (e *Engine) close() error {
 	if e.stop != nil {
 		e.stop()
 	}
+	e.done.Wait() // a reload under way ends first; later ones are refused
 	e.reload.Lock()
 	defer e.reload.Unlock()
-	for _, p := range e.pipes() {
-		p.stopDeliveries()
-	}
+	stopAll(e.pipes())
 	for _, p := range e.pipes() {
 		errs = append(errs, p.stream.Close())
 	}
 	e.running.Store(&running{byName: map[string]*pipe{}, streams: map[string]*pipe{}})
-	e.done.Wait()
 	if e.queries != nil {
 		errs = append(errs, e.queries.Close())
 	}

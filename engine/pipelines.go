@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"reflect"
@@ -38,11 +39,14 @@ type runningDelivery struct {
 	gaveUp  atomic.Bool
 }
 
-func (p *pipe) stopDeliveries() {
-	if p.stop != nil {
+// stopAll ends the deliveries of pipelines, which commit what they have read, all at the same time.
+func stopAll(pipes []*pipe) {
+	for _, p := range pipes {
 		p.stop()
 	}
-	p.done.Wait()
+	for _, p := range pipes {
+		p.done.Wait()
+	}
 }
 
 // pipes returns the running pipelines in order of name.
@@ -73,6 +77,10 @@ func (e *Engine) Reload(ctx context.Context) (server.ReloadDoc, error) {
 func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDoc, error) {
 	e.reload.Lock()
 	defer e.reload.Unlock()
+	if e.ctx.Err() != nil {
+		return server.ReloadDoc{}, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the lake is stopping"}
+	}
+	ctx = context.WithoutCancel(ctx) // from here on half a change would be worse than a late one
 	old := e.running.Load()
 	next := &running{project: p, byName: map[string]*pipe{}, streams: map[string]*pipe{}}
 	plan := project.Plan(old.project, p)
@@ -86,29 +94,35 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 		starts = append(starts, spec)
 	}
 	// Stop before start: a stream or table may have moved from one pipeline to another.
-	kept := map[string]*stream.Stream{}
+	var stops []*pipe
 	for _, was := range old.pipes {
-		if next.byName[was.spec.Name] == was {
-			continue
+		if next.byName[was.spec.Name] != was {
+			stops = append(stops, was)
 		}
-		was.stopDeliveries()
+	}
+	stopAll(stops)
+	kept := map[string]*stream.Stream{}
+	for _, was := range stops {
 		if now := p.Pipeline(was.spec.Name); now != nil && now.Stream == was.spec.Stream {
 			kept[was.spec.Name] = was.stream // producers need not notice
 		} else if err := was.stream.Close(); err != nil {
 			e.log.Warn("stream did not close well", "stream", was.stream.Name(), "error", err)
 		}
 	}
+	var failed []error // the other pipelines run all the same
 	for _, spec := range starts {
 		pi, err := e.start(ctx, spec, kept[spec.Name])
 		if err != nil {
-			sort.Slice(next.pipes, func(i, j int) bool { return next.pipes[i].spec.Name < next.pipes[j].spec.Name })
-			e.running.Store(next)
-			return server.ReloadDoc{}, fmt.Errorf("pipeline %s: %w", spec.Name, err)
+			failed = append(failed, fmt.Errorf("pipeline %s does not start: %w", spec.Name, err))
+			continue
 		}
 		next.add(pi)
 	}
 	sort.Slice(next.pipes, func(i, j int) bool { return next.pipes[i].spec.Name < next.pipes[j].spec.Name })
 	e.running.Store(next)
+	if err := errors.Join(failed...); err != nil {
+		return server.ReloadDoc{}, err
+	}
 	if err := e.remember(p); err != nil {
 		e.log.Warn("tarn plan will not see what was applied", "error", err)
 	}
@@ -142,13 +156,17 @@ func same(a, b project.Pipeline) bool {
 }
 
 // start opens the stream of a pipeline and runs its deliveries.
-func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Stream) (*pipe, error) {
+func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Stream) (_ *pipe, err error) {
 	p := &pipe{spec: spec, stream: s}
+	defer func() {
+		if err != nil && p.stream != nil { // nobody else has it any more
+			err = errors.Join(err, p.stream.Close())
+		}
+	}()
 	if s == nil {
 		m := e.metrics
 		name := spec.Stream.Name
 		records, bytes, took := m.StreamBatchRecords.WithLabelValues(name), m.StreamBatchBytes.WithLabelValues(name), m.StreamFsyncSeconds.WithLabelValues(name)
-		var err error
 		p.stream, err = stream.Open(ctx, e.streams, stream.Config{
 			Name: name, Shards: spec.Stream.Shards, Retention: spec.Stream.Retention,
 			MaxBytes: spec.Stream.MaxBytes / int64(max(spec.Stream.Shards, 1)), MaxPending: e.budget.pending, TailBytes: int(e.budget.tail), Logger: e.log,
@@ -170,6 +188,8 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 		if err != nil {
 			return nil, err
 		}
+		_, paused := e.paused.Load(spec.Name)
+		w.Pause(paused)
 		p.deliveries = append(p.deliveries, &runningDelivery{spec: d, worker: w})
 	}
 	run, stop := context.WithCancel(e.ctx)
@@ -244,14 +264,8 @@ func (e *Engine) stream(name string) (*stream.Stream, bool) {
 }
 
 func (e *Engine) worker(table string) *delivery.Worker {
-	for _, p := range e.pipes() {
-		for _, d := range p.deliveries {
-			if d.spec.Table == table {
-				return d.worker
-			}
-		}
-	}
-	return nil
+	_, w := e.delivery(table)
+	return w
 }
 
 // Flush commits everything a pipeline has accepted until now; of all pipelines when name is empty.
@@ -280,6 +294,11 @@ func (e *Engine) Pause(name string, on bool) error {
 	p := e.running.Load().byName[name]
 	if p == nil {
 		return &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no pipeline %q", name)}
+	}
+	if on {
+		e.paused.Store(name, true) // a reload does not forget it
+	} else {
+		e.paused.Delete(name)
 	}
 	for _, d := range p.deliveries {
 		d.worker.Pause(on)

@@ -21,7 +21,7 @@ const noStreamLimit = 1 << 50
 // openStreams starts the embedded server, or connects to the cluster the project names.
 func (e *Engine) openStreams(ctx context.Context, p *project.Project) (stream.Engine, error) {
 	if p.Engines.Stream.IsEmbedded() {
-		return jetstream.Start(ctx, jetstream.ServerOptions{Dir: e.path("streams"), MaxBytes: noStreamLimit, Logger: e.log})
+		return opened(jetstream.Start(ctx, jetstream.ServerOptions{Dir: e.path("streams"), MaxBytes: noStreamLimit, Logger: e.log}))
 	}
 	address, err := p.Engines.Stream.Reveal(os.LookupEnv)
 	if err != nil {
@@ -31,7 +31,15 @@ func (e *Engine) openStreams(ctx context.Context, p *project.Project) (stream.En
 	if err != nil {
 		return nil, err
 	}
-	return jetstream.Connect(ctx, jetstream.ClusterOptions{URL: url, Replicas: replicas, Logger: e.log})
+	return opened(jetstream.Connect(ctx, jetstream.ClusterOptions{URL: url, Replicas: replicas, Logger: e.log}))
+}
+
+// opened keeps a nil engine from becoming an interface that is not nil.
+func opened(e *jetstream.Engine, err error) (stream.Engine, error) {
+	if err != nil {
+		return nil, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the streams cannot be opened", Hint: "see engines.stream in tarn.yaml, and the log", Err: err}
+	}
+	return e, nil
 }
 
 // clusterAddress splits nats://host:4222,nats://other:4222?replicas=3 into the addresses and the

@@ -137,23 +137,48 @@ func (e *Engine) account(ctx context.Context, p *pipe, name string, shard int, r
 		a.Expired += gone
 		a.Pending -= gone
 	}
-	stored, err := e.store.CountFailed(ctx, table.FailedFilter{Table: name, Stream: a.Stream})
+	stored, counted, err := e.failedRecords(ctx, name, a.Stream)
 	if err != nil {
 		return a, err
 	}
-	var counted uint64
-	for _, row := range rows {
-		if row.Stream == a.Stream {
-			counted += row.Failed
-		}
-	}
-	if uint64(stored) != counted {
+	if stored != counted {
 		bad("%d failed records were counted, %d are kept", counted, stored)
 	}
 	if sum := a.InTable + a.Dropped + a.Failed + a.Pending + a.Expired; sum != a.Accepted {
 		bad("%d accounted for, %d accepted", sum, a.Accepted)
 	}
 	return a, nil
+}
+
+// failedRecords returns how many failed records of a stream are kept and how many were counted, with no
+// commit in between.
+func (e *Engine) failedRecords(ctx context.Context, name, stream string) (stored, counted uint64, err error) {
+	count := func() (n uint64, err error) {
+		rows, err := e.store.Progress(ctx, name)
+		for _, r := range rows {
+			if r.Stream == stream {
+				n += r.Failed
+			}
+		}
+		return n, err
+	}
+	for range 20 {
+		if counted, err = count(); err != nil {
+			return 0, 0, err
+		}
+		n, err := e.store.CountFailed(ctx, table.FailedFilter{Table: name, Stream: stream})
+		if err != nil {
+			return 0, 0, err
+		}
+		again, err := count()
+		if err != nil {
+			return 0, 0, err
+		}
+		if stored = uint64(n); again == counted {
+			break
+		}
+	}
+	return stored, counted, nil
 }
 
 // verifyFiles checks that the files of a snapshot are there, with the sizes and rows it counts.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,7 +34,11 @@ func (f *runFlags) start(ctx context.Context, dir string, log *slog.Logger) (*en
 	if err != nil {
 		return nil, err
 	}
-	return e, e.Start(ctx)
+	if err := e.Start(ctx); err != nil {
+		return nil, err
+	}
+	debug.SetMemoryLimit(e.HeapBytes()) // the collector works harder near it
+	return e, nil
 }
 
 // logger writes structured logs to standard error.
