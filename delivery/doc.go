@@ -11,8 +11,8 @@
 //	                  shapes checked, misfits failed   └→ final files, when far behind ─────┘
 //
 // A worker trusts no offset but the one committed with its table. After any error it forgets what
-// it has staged and starts again from there; conversion is a function of the records alone, so the
-// same rows come out.
+// it has staged and starts again from there. Conversion is a function of the records and of the input
+// schema committed with the table, so the same rows come out.
 //
 // The engine makes one Worker per delivery, runs it, and asks it for views (package query's Source)
 // and for its status.
