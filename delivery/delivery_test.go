@@ -291,7 +291,7 @@ func TestDeclaredSchemaChanges(t *testing.T) {
 func TestTransformOverMembersNotSeenYet(t *testing.T) {
 	w := newWorld(t, 1)
 	cfg := w.config()
-	cfg.Transform = []string{"SELECT *, amount > 10 AS large FROM records"}
+	cfg.Transform = []string{"SELECT *, amount > 10 AS large, color AS paint FROM records"}
 	cfg.RowByRow = true
 	r := w.run(cfg)
 	w.put(0, `{"id":1}`)
@@ -299,8 +299,9 @@ func TestTransformOverMembersNotSeenYet(t *testing.T) {
 	if s := r.Status(); !strings.Contains(s.Warning, "names amount") {
 		t.Errorf("warning %q", s.Warning)
 	}
-	w.put(0, `{"id":2,"amount":11.5}`, `{"id":3,"amount":1}`)
-	w.want(r, "SELECT id, amount, large FROM t", "1 <nil> <nil>", "2 11.5 true", "3 1 false")
+	w.put(0, `{"id":2,"amount":11.5}`, `{"id":3,"amount":1,"color":"red"}`)
+	w.want(r, "SELECT count(*) FROM t", "3")
+	w.want(r, "SELECT id, amount, large, paint FROM t", "1 <nil> <nil> <nil>", "2 11.5 true <nil>", "3 1 false red")
 	w.flush(r)
 	if s := r.Status(); s.Warning != "" {
 		t.Errorf("warning %q", s.Warning)

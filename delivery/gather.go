@@ -34,7 +34,7 @@ const (
 const idlePoll = 20 * time.Millisecond
 
 // open places a reader at the committed progress of every shard.
-func (w *Worker) open(ctx context.Context) (g *gatherer, err error) {
+func (w *Worker) open(ctx context.Context) (_ *gatherer, err error) {
 	docs, err := w.cfg.Store.Documents(ctx, w.cfg.Table)
 	if err != nil && tarn.CodeOf(err) != tarn.CodeNotFound {
 		return nil, err
@@ -47,7 +47,7 @@ func (w *Worker) open(ctx context.Context) (g *gatherer, err error) {
 	if err != nil && tarn.CodeOf(err) != tarn.CodeNotFound {
 		return nil, err
 	}
-	g = &gatherer{w: w}
+	g := &gatherer{w: w}
 	defer func() {
 		if err != nil {
 			g.close()

@@ -19,6 +19,7 @@ type transform struct {
 
 // resolved is a transform bound to an input schema.
 type resolved struct {
+	input   []tarn.Field // the columns of records
 	fields  []tarn.Field // the columns it gives
 	sql     string       // over the relation recordsMark
 	missing []string     // members it names that no record has had yet; NULL in its rows
@@ -35,31 +36,85 @@ const maxMissing = 64
 // member that no record has had yet is NULL instead of an error: the first records need not have
 // every member a transform can use.
 func (t transform) resolve(ctx context.Context, db *duck.DB, input tarn.Schema, lenient bool) (*resolved, error) {
-	r := &resolved{fields: input.Fields, sql: "SELECT * FROM " + recordsMark}
+	r := &resolved{input: input.Fields, fields: input.Fields, sql: "SELECT * FROM " + recordsMark}
 	for _, step := range t.steps {
-		var cols []duck.Column
-		var missing []string
-		for {
-			var err error
-			if cols, err = stepColumns(ctx, db, strings.ReplaceAll(r.sql, recordsMark, duck.Empty(input)), missing, step); err == nil {
-				break
-			}
-			name := missingColumn(err)
-			if !lenient || name == "" || slices.Contains(missing, name) || len(missing) == maxMissing {
-				return nil, transformError(err, r.fields)
-			}
-			missing = append(missing, name)
+		b, err := r.bind(ctx, db, step, lenient)
+		if err != nil {
+			return nil, err
 		}
-		r.missing = append(r.missing, missing...)
-		if err := r.apply(step, missing, cols); err != nil {
+		for _, m := range b.missing {
+			r.missing = append(r.missing, m.name)
+		}
+		if err := r.apply(step, b); err != nil {
 			return nil, err
 		}
 	}
 	return r, nil
 }
 
+// bound is a step bound to the relation before it.
+type bound struct {
+	cols    []duck.Column
+	hidden  []bool // columns whose type hangs on a member that no record has had
+	missing []member
+}
+
+// member is a member that no record has had, and the type of the NULL that stands for it.
+type member struct{ name, null string }
+
+// bind finds out what a step names that is missing. What it is to be is guessed from what the step
+// does with it: a number when that binds, else a text. A column that would have another type with the
+// other guess, such as the member itself, waits until a record has the member.
+func (r *resolved) bind(ctx context.Context, db *duck.DB, step string, lenient bool) (bound, error) {
+	before := strings.ReplaceAll(r.sql, recordsMark, duck.Empty(tarn.Schema{Fields: r.input}))
+	var b bound
+	for {
+		var err error
+		if b.cols, err = stepColumns(ctx, db, before, b.missing, step); err == nil {
+			break
+		}
+		name := missingColumn(err)
+		known := slices.ContainsFunc(b.missing, func(m member) bool { return m.name == name })
+		if !lenient || name == "" || known || len(b.missing) == maxMissing {
+			return b, transformError(err, r.fields)
+		}
+		b.missing = append(b.missing, member{name: name, null: "NULL"})
+	}
+	b.hidden = make([]bool, len(b.cols))
+	if len(b.missing) == 0 {
+		return b, nil
+	}
+	for i := range b.missing {
+		guess := func(null string) []duck.Column {
+			ms := slices.Clone(b.missing)
+			ms[i].null = null
+			cols, err := stepColumns(ctx, db, before, ms, step)
+			if err != nil {
+				return nil
+			}
+			return cols
+		}
+		number, text := guess("NULL::DOUBLE"), guess("NULL::VARCHAR")
+		switch {
+		case number != nil:
+			b.missing[i].null = "NULL::DOUBLE"
+		case text != nil:
+			b.missing[i].null = "NULL::VARCHAR"
+		}
+		for k := range b.hidden {
+			b.hidden[k] = b.hidden[k] || number != nil && text != nil && number[k].SQL != text[k].SQL
+		}
+	}
+	cols, err := stepColumns(ctx, db, before, b.missing, step)
+	if err != nil {
+		return b, transformError(err, r.fields)
+	}
+	b.cols = cols
+	return b, nil
+}
+
 // stepColumns returns the columns of one step over the relation that the steps before it give.
-func stepColumns(ctx context.Context, db *duck.DB, before string, missing []string, step string) ([]duck.Column, error) {
+func stepColumns(ctx context.Context, db *duck.DB, before string, missing []member, step string) ([]duck.Column, error) {
 	c, err := db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -76,20 +131,21 @@ func stepColumns(ctx context.Context, db *duck.DB, before string, missing []stri
 	return rows.Columns(), nil
 }
 
-// withMissing adds members that no record has as untyped NULLs.
-func withMissing(sql string, missing []string) string {
+// withMissing adds members that no record has as NULLs.
+func withMissing(sql string, missing []member) string {
 	if len(missing) == 0 {
 		return sql
 	}
 	var b strings.Builder
 	for _, m := range missing {
-		b.WriteString(", NULL AS " + tarn.QuoteIdent(m))
+		b.WriteString(", " + m.null + " AS " + tarn.QuoteIdent(m.name))
 	}
 	return "SELECT *" + b.String() + " FROM (" + sql + "\n)"
 }
 
 // apply puts a step after those before it.
-func (r *resolved) apply(step string, missing []string, cols []duck.Column) error {
+func (r *resolved) apply(step string, b bound) error {
+	cols := b.cols
 	last := map[string]int{}
 	for i, c := range cols {
 		last[strings.ToLower(c.Name)] = i
@@ -97,7 +153,7 @@ func (r *resolved) apply(step string, missing []string, cols []duck.Column) erro
 	var fields []tarn.Field
 	aliases, kept := make([]string, len(cols)), []string{}
 	for i, c := range cols {
-		if last[strings.ToLower(c.Name)] != i || c.SQL == `"NULL"` { // hidden, or without a type yet
+		if last[strings.ToLower(c.Name)] != i || b.hidden[i] {
 			aliases[i] = tarn.QuoteIdent(fmt.Sprintf("__hidden_%d", i))
 			continue
 		}
@@ -111,7 +167,7 @@ func (r *resolved) apply(step string, missing []string, cols []duck.Column) erro
 	if len(kept) == 0 {
 		kept = []string{"*"}
 	}
-	r.sql = "WITH records AS (" + withMissing(r.sql, missing) + "\n) SELECT " + strings.Join(kept, ", ") +
+	r.sql = "WITH records AS (" + withMissing(r.sql, b.missing) + "\n) SELECT " + strings.Join(kept, ", ") +
 		" FROM (" + step + "\n) AS transformed(" + strings.Join(aliases, ", ") + ")"
 	r.fields = fields
 	return nil

@@ -183,7 +183,7 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 			if e.db, err = metadb.Open(ctx, url, metadb.Options{Logger: e.log}); err != nil {
 				return fmt.Errorf("metadata: %w", err)
 			}
-			e.store = table.Open(e.db, e.bucket, table.Options{Logger: e.log})
+			e.store = table.Open(e.db, e.bucket, table.Options{Logger: e.log, CachedFiles: e.budget.files})
 			return nil
 		},
 		func() (err error) {

@@ -59,6 +59,8 @@ type budget struct {
 	pending  int64 // appended and not durable yet, per stream
 	tail     int64 // recent messages kept for readers, per shard
 	chunk    int64 // record data converted at once
+	requests int   // idempotent requests remembered, per shard
+	files    int   // descriptions of table files kept in memory
 	delivery int64 // DuckDB for conversions
 	query    int64 // DuckDB for queries
 	heap     int64 // soft limit of the Go heap
@@ -81,6 +83,8 @@ func newBudget(l project.Limits, shards int) (budget, error) {
 	b.bodies = max(b.heap/4, l.BodyBytes)
 	b.pending = max(b.heap/4, 2*l.BodyBytes)
 	b.tail = min(16<<20, max(b.heap/8/int64(max(shards, 1)), 1<<20))
+	b.requests = int(max(b.heap/16/128/int64(max(shards, 1)), 10_000)) // about 128 bytes each
+	b.files = int(max(b.heap/16/1536, 2_000))                          // about 1.5 KiB each
 	b.chunk = min(128<<20, max(total/8, 8<<20))
 	return b, nil
 }

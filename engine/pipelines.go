@@ -169,7 +169,7 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 		records, bytes, took := m.StreamBatchRecords.WithLabelValues(name), m.StreamBatchBytes.WithLabelValues(name), m.StreamFsyncSeconds.WithLabelValues(name)
 		p.stream, err = stream.Open(ctx, e.streams, stream.Config{
 			Name: name, Shards: spec.Stream.Shards, Retention: spec.Stream.Retention,
-			MaxBytes: spec.Stream.MaxBytes / int64(max(spec.Stream.Shards, 1)), MaxPending: e.budget.pending, TailBytes: int(e.budget.tail), Logger: e.log,
+			MaxBytes: spec.Stream.MaxBytes / int64(max(spec.Stream.Shards, 1)), MaxPending: e.budget.pending, TailBytes: int(e.budget.tail), MaxRequests: e.budget.requests, Logger: e.log,
 			OnCommit: func(c stream.Commit) {
 				records.Observe(float64(c.Records))
 				bytes.Observe(float64(c.Bytes))

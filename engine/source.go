@@ -157,6 +157,9 @@ func (e *Engine) files(ctx context.Context, st *table.State) (cachedFiles, error
 		return c, err
 	}
 	c.plain = !mapped && !promoted && allHold(c.files, c.leaves)
+	if len(c.files) > e.budget.files { // I8: made anew for every query rather than kept
+		return c, nil
+	}
 	e.views.mu.Lock()
 	if e.views.last == nil {
 		e.views.last = map[string]cachedFiles{}
