@@ -8,7 +8,8 @@
 //
 //	LOCK        held while an engine runs
 //	address     the HTTP address of the engine that runs
-//	meta/       the metadata database, unless the project names another
+//	project.json  the project applied last, for tarn plan
+//	meta/       the metadata database, unless the project names another; the ends of the streams
 //	streams/    the embedded streams, unless the project names a NATS cluster
 //	lake/       the zones: raw, cleaned, curated; unless the project names another folder
 //	staging/    the hot tail and files on their way; emptied at every start

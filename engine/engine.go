@@ -54,6 +54,7 @@ type Engine struct {
 	reason  atomic.Pointer[string] // why requests are not served; nil when ready
 	views   views
 	disk    disk
+	marks   *marks
 
 	heavy       *semaphore.Weighted // see delivery.Config.Heavy
 	paused      sync.Map            // names of pipelines that are paused
@@ -166,6 +167,9 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 	if e.bucket, err = fs.Open(lakeDir); err != nil {
 		return fmt.Errorf("lake: %w", err)
 	}
+	if e.marks, err = openMarks(ctx, e.path("meta")); err != nil {
+		return err
+	}
 	e.registry = telemetry.NewRegistry()
 	e.metrics = telemetry.New(e.registry)
 
@@ -194,7 +198,7 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 		func() (err error) {
 			e.queries, err = query.New(query.Options{Source: source{e}, System: system{e}, MemoryBytes: e.budget.query, Threads: threads(),
 				TempDir: spillQuery, AllowedDirs: []string{staging, lakeDir}, Timeout: p.Limits.QueryTimeout, Logger: e.log,
-				MaxResidentBytes: p.Limits.MemoryBytes, OnQuery: e.onQuery})
+				MaxResidentBytes: p.Limits.MemoryBytes / 4 * 5, OnQuery: e.onQuery})
 			return err
 		},
 		func() (err error) {
@@ -297,6 +301,9 @@ func (e *Engine) close() error {
 	e.reload.Lock()
 	defer e.reload.Unlock()
 	stopAll(e.pipes())
+	if e.marks != nil {
+		errs = append(errs, e.saveMarks(context.Background()), e.marks.bucket.Close())
+	}
 	for _, p := range e.pipes() {
 		errs = append(errs, p.stream.Close())
 	}

@@ -180,6 +180,9 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 			return nil, err
 		}
 	}
+	if err := e.checkMarks(ctx, p.stream); err != nil {
+		return nil, err
+	}
 	for _, d := range spec.Deliveries {
 		if err := e.checkPartition(ctx, d); err != nil {
 			return nil, err

@@ -205,3 +205,25 @@ func TestFirstQuery(t *testing.T) {
 		t.Errorf("the first query saw %q", got)
 	}
 }
+
+// TestVerifyFindsLostStream: a stream that comes back shorter than it was is told of (I3).
+func TestVerifyFindsLostStream(t *testing.T) {
+	project, data := writeProject(t, map[string]string{"tarn.yaml": projectFile, "pipelines/events.yaml": events}), t.TempDir()
+	first := start(t, project, data)
+	first.post("events", `{"id":1,"ts":"2026-11-20T03:00:00Z"}`)
+	if err := first.Pause("events", true); err != nil {
+		t.Fatal(err)
+	}
+	first.post("events", `{"id":2,"ts":"2026-11-20T03:00:00Z"}`)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(data, "streams")); err != nil {
+		t.Fatal(err)
+	}
+	second := start(t, project, data)
+	v, err := second.Verify(t.Context())
+	if err != nil || v.OK || len(v.Problems) == 0 || !strings.Contains(v.Problems[0].Detail, "0:0 to 0:1 were acknowledged") {
+		t.Fatalf("verify: %+v %v", v, err)
+	}
+}

@@ -124,6 +124,9 @@ func (e *Engine) account(ctx context.Context, p *pipe, name string, shard int, r
 	} else {
 		a.InTable = r.RecordsIn - r.Failed - r.Dropped
 	}
+	if was := e.marks.see(a.Stream, shard, st.Next); was > st.Next {
+		bad("records %d:%d to %d:%d were acknowledged and are not in the stream any more: its storage is damaged", shard, st.Next, shard, was-1)
+	}
 	if r.Next > st.Next {
 		bad("the table holds records up to offset %d, the stream ends at %d", r.Next, st.Next)
 		return a, nil
