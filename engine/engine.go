@@ -191,7 +191,8 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 			return nil
 		},
 		func() (err error) {
-			e.convert, err = duck.Open(duck.Options{MemoryBytes: e.budget.delivery, Threads: threads(), TempDir: spillConvert,
+			// Conversions run HeavySlots at a time: one thread of each costs less than sharing all.
+			e.convert, err = duck.Open(duck.Options{MemoryBytes: e.budget.delivery, Threads: max(1, threads()/delivery.HeavySlots), TempDir: spillConvert,
 				AllowedDirs: []string{staging, lakeDir}, Unordered: true, Logger: e.log})
 			return err
 		},
