@@ -59,7 +59,7 @@ func (s source) Tables(ctx context.Context) ([]query.TableInfo, error) {
 // acknowledged: as long as records may take to be visible.
 const firstColumns = time.Second
 
-// tableNames lists the tables. One that is about to get its first columns is waited for, once.
+// tableNames lists the tables. One that is about to get its first rows is waited for, once.
 func (e *Engine) tableNames(ctx context.Context) ([]string, error) {
 	for {
 		names, err := e.store.Names(ctx)
@@ -74,12 +74,23 @@ func (e *Engine) tableNames(ctx context.Context) ([]string, error) {
 	}
 }
 
-// expecting reports whether a delivery has records and no table yet, and has not been waited for
-// long enough.
+// hasRows reports whether a delivery has brought anything to its table.
+func (e *Engine) hasRows(ctx context.Context, d *runningDelivery) bool {
+	st, err := e.store.State(ctx, d.spec.Table)
+	w := d.worker.Status()
+	return err != nil || st.Rows > 0 || w.TailRows > 0 || w.TailFailed > 0
+}
+
+// expecting reports whether a delivery has records and no rows yet, and has not been waited for long
+// enough.
 func (e *Engine) expecting(ctx context.Context, names []string) bool {
 	for _, p := range e.pipes() {
 		for _, d := range p.deliveries {
-			if slices.Contains(names, d.spec.Table) || d.gaveUp.Load() {
+			if d.gaveUp.Load() {
+				continue
+			}
+			if slices.Contains(names, d.spec.Table) && e.hasRows(ctx, d) {
+				d.gaveUp.Store(true)
 				continue
 			}
 			var records uint64
