@@ -34,9 +34,9 @@ type runningDelivery struct {
 	spec   project.Delivery
 	worker *delivery.Worker
 
-	// Queries wait once for the first columns of the table: since when, and whether that is over.
+	// Queries wait once for the first rows of the table: since when, and whether that is over.
 	awaited atomic.Int64
-	gaveUp  atomic.Bool
+	settled atomic.Bool
 }
 
 // stopAll ends the deliveries of pipelines, which commit what they have read, all at the same time.

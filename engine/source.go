@@ -55,9 +55,9 @@ func (s source) Tables(ctx context.Context) ([]query.TableInfo, error) {
 	return infos, nil
 }
 
-// firstColumns is how long a query waits for the first columns of a table whose records have been
+// firstRows is how long a query waits for the first rows of a table whose records have been
 // acknowledged: as long as records may take to be visible.
-const firstColumns = time.Second
+const firstRows = time.Second
 
 // tableNames lists the tables. One that is about to get its first rows is waited for, once.
 func (e *Engine) tableNames(ctx context.Context) ([]string, error) {
@@ -86,11 +86,11 @@ func (e *Engine) hasRows(ctx context.Context, d *runningDelivery) bool {
 func (e *Engine) expecting(ctx context.Context, names []string) bool {
 	for _, p := range e.pipes() {
 		for _, d := range p.deliveries {
-			if d.gaveUp.Load() {
+			if d.settled.Load() {
 				continue
 			}
 			if slices.Contains(names, d.spec.Table) && e.hasRows(ctx, d) {
-				d.gaveUp.Store(true)
+				d.settled.Store(true)
 				continue
 			}
 			var records uint64
@@ -107,8 +107,8 @@ func (e *Engine) expecting(ctx context.Context, names []string) bool {
 			now := time.Now().UnixNano()
 			d.awaited.CompareAndSwap(0, now)
 			st := d.worker.Status()
-			if st.Paused || st.Error != "" || now-d.awaited.Load() > int64(firstColumns) {
-				d.gaveUp.Store(true)
+			if st.Paused || st.Error != "" || now-d.awaited.Load() > int64(firstRows) {
+				d.settled.Store(true)
 				continue
 			}
 			return true

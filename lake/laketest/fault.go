@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -44,24 +43,6 @@ func Kinds(kinds ...Kind) Match {
 			}
 		}
 		return false
-	}
-}
-
-// Suffix matches keys by their end.
-func Suffix(s string) Match { return func(o Op) bool { return strings.HasSuffix(o.Key, s) } }
-
-// Before matches moments before the operation.
-func Before() Match { return func(o Op) bool { return !o.After } }
-
-// And matches what all match; a later one is asked only when the earlier ones match.
-func And(all ...Match) Match {
-	return func(o Op) bool {
-		for _, m := range all {
-			if !m(o) {
-				return false
-			}
-		}
-		return true
 	}
 }
 
