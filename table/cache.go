@@ -38,12 +38,12 @@ func (c *cache) get(path string) ([]entry, bool) {
 func (c *cache) put(path string, entries []entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.byKey[path]; ok {
-		return
+	if _, ok := c.byKey[path]; ok || len(entries) > c.limit {
+		return // one manifest over the limit is read again rather than kept
 	}
 	c.byKey[path] = c.order.PushFront(&cached{path, entries})
 	c.size += len(entries)
-	for c.size > c.limit && c.order.Len() > 1 {
+	for c.size > c.limit {
 		c.drop(c.order.Back())
 	}
 }
