@@ -44,7 +44,7 @@ func TestDefaults(t *testing.T) {
 		Pipelines: []project.Pipeline{{
 			Name: "events", File: "pipelines/e.yaml", Source: project.Source{HTTP: true}, Records: project.RecordsJSON,
 			Stream: project.Stream{Name: "events", Shards: 1, Retention: 168 * time.Hour},
-			Deliveries: []project.Delivery{{Table: "curated.events", BufferBytes: 128 << 20, BufferInterval: time.Minute, Compression: "snappy",
+			Deliveries: []project.Delivery{{Name: "curated.events", Table: "curated.events", BufferBytes: 128 << 20, BufferInterval: time.Minute, Compression: "snappy",
 				OnSchemaChange: project.Evolve, SnapshotAge: 24 * time.Hour, SnapshotCount: 20, Compact: true, FileBytes: 128 << 20}},
 		}},
 	}
@@ -98,10 +98,10 @@ func TestSpec(t *testing.T) {
 			{Name: "device_id", Type: tarn.Type{Kind: tarn.String}}, {Name: "odd, name", Type: text(`STRUCT("a b" INTEGER, c DECIMAL(10,2))[]`)}}},
 		Transforms: []project.Transform{{SQL: "SELECT * FROM records\n", File: "sql/telemetry.sql"}, {SQL: "SELECT * FROM records"}},
 		Deliveries: []project.Delivery{
-			{Table: "curated.telemetry", PartitionBy: []tarn.PartitionField{{Source: "ts", Transform: tarn.Hour}, {Source: "device_id", Transform: tarn.Bucket, Param: 16}},
+			{Name: "curated.telemetry", Table: "curated.telemetry", PartitionBy: []tarn.PartitionField{{Source: "ts", Transform: tarn.Hour}, {Source: "device_id", Transform: tarn.Bucket, Param: 16}},
 				BufferBytes: 64 << 20, BufferInterval: 30 * time.Second, Compression: "zstd", OnSchemaChange: project.Ignore,
 				SnapshotAge: 48 * time.Hour, SnapshotCount: 5, Compact: false, FileBytes: 256 << 20},
-			{Table: "curated.second", BufferBytes: 128 << 20, BufferInterval: time.Minute, Compression: "snappy",
+			{Name: "curated.second", Table: "curated.second", BufferBytes: 128 << 20, BufferInterval: time.Minute, Compression: "snappy",
 				OnSchemaChange: project.Evolve, SnapshotAge: 24 * time.Hour, SnapshotCount: 20, Compact: true, FileBytes: 128 << 20},
 		},
 	}

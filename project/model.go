@@ -42,7 +42,7 @@ func pipelineFromModel(file string, m v1.Pipeline, sql []string) Pipeline {
 	}
 	for _, d := range m.Deliver {
 		one := Delivery{
-			Table: string(d.Table), BufferBytes: int64(d.Buffer.Size), BufferInterval: time.Duration(d.Buffer.Interval),
+			Name: string(d.Table), Table: string(d.Table), BufferBytes: int64(d.Buffer.Size), BufferInterval: time.Duration(d.Buffer.Interval),
 			Compression: d.Compression, OnSchemaChange: SchemaChange(d.OnSchemaChange),
 			SnapshotAge: time.Duration(d.Maintenance.SnapshotAge), SnapshotCount: d.Maintenance.SnapshotCount,
 			Compact: d.Maintenance.Compact, FileBytes: int64(d.Maintenance.FileSize),

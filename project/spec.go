@@ -16,6 +16,8 @@ type Project struct {
 	Engines   Engines
 	Server    Server
 	Limits    Limits
+	Zones     Zones
+	Functions []Function // sorted by name
 	Pipelines []Pipeline // sorted by name
 }
 
@@ -43,6 +45,17 @@ type Limits struct {
 	QueryTimeout     time.Duration
 }
 
+// Zones are the lifecycle rules of the zones whose objects are not table data.
+type Zones struct {
+	Raw, Cleaned Zone
+}
+
+// Zone is the lifecycle rule of one zone. The zero value keeps everything.
+type Zone struct {
+	ExpireAfter  time.Duration // objects older than this are deleted; 0 is never
+	KeepVersions int           // the newest versions of one object that stay; 0 is all
+}
+
 // RecordKind says what a record is.
 type RecordKind string
 
@@ -52,7 +65,7 @@ const (
 	RecordsOpaque RecordKind = "opaque" // bytes; one request body is one record
 )
 
-// Pipeline is one way of records: a door, a stream, transforms and tables.
+// Pipeline is one way of records: a door, a stream, transforms and deliveries.
 type Pipeline struct {
 	Name        string
 	File        string // relative to the project
@@ -61,14 +74,10 @@ type Pipeline struct {
 	Source      Source
 	Records     RecordKind
 	Stream      Stream
-	Schema      *tarn.Schema // of the records as they arrive; nil when inferred
-	Transforms  []Transform
-	Deliveries  []Delivery // may be empty: the records stay in the stream
-}
-
-// Source is the door of a pipeline.
-type Source struct {
-	HTTP bool // producers post records; the only door yet
+	RawBackup   bool         // keep exactly the accepted bytes of the stream in the zone raw (I5)
+	Schema      *tarn.Schema // of the records as they arrive, or as the functions return them; nil when inferred
+	Transforms  []Transform  // function steps come first
+	Deliveries  []Delivery   // may be empty: the records stay in the stream
 }
 
 // Stream is the log of a pipeline. Its name is unique in the project.
@@ -78,12 +87,6 @@ type Stream struct {
 	Retention    time.Duration
 	MaxBytes     int64  // of all shards together; 0 is unbounded
 	PartitionKey string // dotted path into the record; empty for none
-}
-
-// Transform is one SQL statement over the relation records.
-type Transform struct {
-	SQL  string // the statement, without a semicolon at its end
-	File string // where it stands, relative to the project; empty when it is in the pipeline's file
 }
 
 // SchemaChange says what is done about records with new or changed columns.
@@ -96,12 +99,24 @@ const (
 	Ignore SchemaChange = "ignore" // new columns are left out; the record fails where it does not fit otherwise
 )
 
-// Delivery is one table fed by a pipeline. A table has one delivery in the project.
+// Delivery is one place that a pipeline feeds: exactly one of Table, Database and Cleaned is set.
+// What the groups of settings say holds for tables only and is zero for others.
 type Delivery struct {
-	Table          string // zone.name
-	PartitionBy    []tarn.PartitionField
+	// Name is unique in the project and stays when the place does: progress is kept under it. It
+	// is the table's name, database.NAME or cleaned.NAME.
+	Name     string
+	Table    string // zone.name, an Iceberg table
+	Database *DatabaseTarget
+	Cleaned  string // the name in the zone cleaned: records that passed, in their original format
+
+	// When is an SQL condition over WhenColumns that chooses the files which are delivered here;
+	// empty for all. Only pipelines with Source.Files have it.
+	When string
+
 	BufferBytes    int64 // flush when this much was read from the stream,
 	BufferInterval time.Duration
+
+	PartitionBy    []tarn.PartitionField
 	Compression    string // snappy, zstd or none
 	OnSchemaChange SchemaChange
 	SnapshotAge    time.Duration // older snapshots expire,
@@ -110,11 +125,39 @@ type Delivery struct {
 	FileBytes      int64 // what compaction aims at
 }
 
+// DatabaseMode says how rows enter a database table.
+type DatabaseMode string
+
+// The modes.
+const (
+	Append DatabaseMode = "append" // every row is inserted
+	Upsert DatabaseMode = "upsert" // a row replaces the one with its key
+)
+
+// DatabaseTarget is a table in a database outside of Tarn. Two deliveries never share a Name.
+type DatabaseTarget struct {
+	Name  string // the NAME in database.NAME
+	URL   URL    // PostgreSQL, or the path of a SQLite file relative to the project
+	Table string // as the database knows it; may hold a schema: app.users
+	Key   []string
+	Mode  DatabaseMode
+}
+
 // Pipeline returns the pipeline of that name, or nil.
 func (p *Project) Pipeline(name string) *Pipeline {
 	for i := range p.Pipelines {
 		if p.Pipelines[i].Name == name {
 			return &p.Pipelines[i]
+		}
+	}
+	return nil
+}
+
+// Function returns the function of that name, or nil.
+func (p *Project) Function(name string) *Function {
+	for i := range p.Functions {
+		if p.Functions[i].Name == name {
+			return &p.Functions[i]
 		}
 	}
 	return nil
