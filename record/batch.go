@@ -32,6 +32,9 @@ type Segment struct {
 	Request RequestID // set for idempotent requests
 	Count   int       // number of records, at least 1
 
+	// Routes names the deliveries that take the records; nil means all of them, empty means none.
+	Routes []string
+
 	// Payload holds the records. With Lines each is followed by '\n' and holds no raw newline or
 	// carriage return, so Payload is NDJSON as it stands; without, each is preceded by its length
 	// as an unsigned varint.

@@ -9,20 +9,21 @@ import (
 	"time"
 )
 
-// The encoding of a batch, version 1. Integers are little endian; uvarint and varint are those of
+// The encoding of a batch, versions 1 and 2. Integers are little endian; uvarint and varint are those of
 // encoding/binary.
 //
-//	offset  0  version, 1
+//	offset  0  version: 2 when some segment has routes, else 1, which older programs read too
 //	        1  flags: 1 = some segment has a request id
 //	        2  CRC-32C of the segments followed by bytes 0, 1 and 6 to 21
 //	        6  base: offset of the first record, uint64
 //	       14  writer, uint64
-//	       22  segments, to the end of the message
+//	       22  segments, to the end of the message; none where it only says the base of what follows
 //
-//	segment    flags: 1 opaque, 2 lines, 4 shapes overflow, 8 request id
+//	segment    flags: 1 opaque, 2 lines, 4 shapes overflow, 8 request id, 16 routes (version 2)
 //	           arrival, varint microseconds since 1970 UTC
 //	           key, uvarint length and bytes
 //	           request id, 16 bytes, only with flag 8
+//	           routes, uvarint number, each uvarint length and bytes, only with flag 16
 //	           count, uvarint
 //	           shapes, uvarint number, each 8 bytes hash and uvarint first
 //	           payload, uvarint length and bytes
@@ -30,7 +31,8 @@ import (
 // The checksum covers the segments first so that it can be carried along while segments are added
 // and the header, whose base is known only when the message is sent, is closed last.
 const (
-	version    = 1
+	version1   = 1
+	version2   = 2 // with routes
 	headerSize = 22
 
 	batchHasRequests = 1
@@ -39,7 +41,8 @@ const (
 	segLines    = 2
 	segOverflow = 4
 	segRequest  = 8
-	segKnown    = segOpaque | segLines | segOverflow | segRequest
+	segRoutes   = 16
+	segKnown    = segOpaque | segLines | segOverflow | segRequest | segRoutes
 )
 
 // ErrCorrupt is wrapped by every error of DecodeBatch.
@@ -57,6 +60,7 @@ type Builder struct {
 	count int
 	segs  int
 	flags byte
+	two   bool // some segment needs version 2
 }
 
 // NewBuilder returns a builder that appends to buf[:0].
@@ -77,6 +81,7 @@ func (b *Builder) Add(s *Segment) {
 	if s.Request != (RequestID{}) {
 		b.flags |= batchHasRequests
 	}
+	b.two = b.two || s.Routes != nil
 }
 
 // Count returns the number of records added.
@@ -97,12 +102,15 @@ func (b *Builder) Seal(base, writer uint64) []byte {
 	if len(b.buf) == 0 {
 		b.buf = append(b.buf, make([]byte, headerSize)...)
 	}
-	seal(b.buf, b.crc, b.flags, base, writer)
+	seal(b.buf, b.crc, b.two, b.flags, base, writer)
 	return b.buf
 }
 
-func seal(msg []byte, crc uint32, flags byte, base, writer uint64) {
-	msg[0], msg[1] = version, flags
+func seal(msg []byte, crc uint32, two bool, flags byte, base, writer uint64) {
+	msg[0], msg[1] = version1, flags
+	if two {
+		msg[0] = version2
+	}
 	binary.LittleEndian.PutUint64(msg[6:], base)
 	binary.LittleEndian.PutUint64(msg[14:], writer)
 	binary.LittleEndian.PutUint32(msg[2:], headerCRC(crc, msg))
@@ -121,14 +129,16 @@ func AppendBatch(dst []byte, base uint64, segs []Segment) []byte {
 	start := len(dst)
 	dst = append(dst, make([]byte, headerSize)...)
 	var flags byte
+	two := false
 	for i := range segs {
 		dst = appendSegment(dst, &segs[i])
 		if segs[i].Request != (RequestID{}) {
 			flags |= batchHasRequests
 		}
+		two = two || segs[i].Routes != nil
 	}
 	msg := dst[start:]
-	seal(msg, crcOf(msg[headerSize:]), flags, base, 0)
+	seal(msg, crcOf(msg[headerSize:]), two, flags, base, 0)
 	return dst
 }
 
@@ -146,12 +156,18 @@ func appendSegment(dst []byte, s *Segment) []byte {
 	if s.Request != (RequestID{}) {
 		flags |= segRequest
 	}
+	if s.Routes != nil {
+		flags |= segRoutes
+	}
 	dst = append(dst, flags)
 	dst = binary.AppendVarint(dst, s.Arrival.UnixMicro())
 	dst = binary.AppendUvarint(dst, uint64(len(s.Key)))
 	dst = append(dst, s.Key...)
 	if flags&segRequest != 0 {
 		dst = append(dst, s.Request[:]...)
+	}
+	if flags&segRoutes != 0 {
+		dst = appendRoutes(dst, s.Routes)
 	}
 	dst = binary.AppendUvarint(dst, uint64(s.Count))
 	dst = binary.AppendUvarint(dst, uint64(len(s.Shapes)))
@@ -163,6 +179,15 @@ func appendSegment(dst []byte, s *Segment) []byte {
 	return append(dst, s.Payload...)
 }
 
+func appendRoutes(dst []byte, routes []string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(routes)))
+	for _, r := range routes {
+		dst = binary.AppendUvarint(dst, uint64(len(r)))
+		dst = append(dst, r...)
+	}
+	return dst
+}
+
 // Header is the part of a message that DecodeHeader reads.
 type Header struct {
 	Base, Writer uint64
@@ -171,8 +196,8 @@ type Header struct {
 
 // DecodeHeader reads the header of a message without checking its sum.
 func DecodeHeader(msg []byte) (Header, error) {
-	if len(msg) < headerSize || msg[0] != version || msg[1]&^batchHasRequests != 0 {
-		return Header{}, fmt.Errorf("%w: %d bytes that are no version %d header", ErrCorrupt, len(msg), version)
+	if len(msg) < headerSize || msg[0] != version1 && msg[0] != version2 || msg[1]&^batchHasRequests != 0 {
+		return Header{}, fmt.Errorf("%w: %d bytes that are no header of version %d or %d", ErrCorrupt, len(msg), version1, version2)
 	}
 	return Header{
 		Base:        binary.LittleEndian.Uint64(msg[6:]),
@@ -193,7 +218,10 @@ func DecodeBatch(msg []byte) (Batch, error) {
 		return Batch{}, fmt.Errorf("%w: checksum mismatch", ErrCorrupt)
 	}
 	b := Batch{Base: h.Base, Writer: h.Writer}
-	d := decoder{buf: msg[headerSize:]}
+	d := decoder{buf: msg[headerSize:], known: segKnown}
+	if msg[0] == version1 {
+		d.known &^= segRoutes
+	}
 	total := uint64(0)
 	for len(d.buf) > 0 {
 		s, err := d.segment()
@@ -203,7 +231,7 @@ func DecodeBatch(msg []byte) (Batch, error) {
 		b.Segments = append(b.Segments, s)
 		total += uint64(s.Count)
 	}
-	if total == 0 || h.Base > math.MaxUint64-total {
+	if h.Base > math.MaxUint64-total {
 		return Batch{}, fmt.Errorf("%w: %d records from offset %d", ErrCorrupt, total, h.Base)
 	}
 	return b, nil
@@ -211,8 +239,9 @@ func DecodeBatch(msg []byte) (Batch, error) {
 
 // decoder reads fields; after the first fault every read returns zero values.
 type decoder struct {
-	buf []byte
-	bad bool
+	buf   []byte
+	known byte // flags of segments in this version
+	bad   bool
 }
 
 func (d *decoder) uvarint() uint64 {
@@ -235,9 +264,22 @@ func (d *decoder) bytes(n uint64) []byte {
 	return p
 }
 
+func (d *decoder) routes() []string {
+	n := d.uvarint()
+	if n > uint64(len(d.buf)) { // each takes a byte at least
+		d.bad = true
+		return nil
+	}
+	routes := make([]string, n)
+	for i := range routes {
+		routes[i] = string(d.bytes(d.uvarint()))
+	}
+	return routes
+}
+
 func (d *decoder) segment() (Segment, error) {
 	flags := d.bytes(1)[0]
-	if flags&^segKnown != 0 {
+	if flags&^d.known != 0 {
 		return Segment{}, fmt.Errorf("%w: unknown segment flags %#x", ErrCorrupt, flags)
 	}
 	s := Segment{Lines: flags&segLines != 0, ShapesOverflow: flags&segOverflow != 0}
@@ -253,6 +295,9 @@ func (d *decoder) segment() (Segment, error) {
 	s.Key = string(d.bytes(d.uvarint()))
 	if flags&segRequest != 0 {
 		copy(s.Request[:], d.bytes(16))
+	}
+	if flags&segRoutes != 0 {
+		s.Routes = d.routes()
 	}
 	count := d.uvarint()
 	shapes := d.uvarint()

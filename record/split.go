@@ -8,7 +8,14 @@ import (
 
 // SegmentSize returns an upper bound of the size in bytes of a message that holds only s.
 func SegmentSize(s *Segment) int {
-	return headerSize + 1 + 10 + 10 + len(s.Key) + 16 + 10 + 10 + 13*len(s.Shapes) + 10 + len(s.Payload)
+	size := headerSize + 1 + 10 + 10 + len(s.Key) + 16 + 10 + 10 + 13*len(s.Shapes) + 10 + len(s.Payload)
+	if s.Routes != nil {
+		size += 10
+		for _, r := range s.Routes {
+			size += 10 + len(r)
+		}
+	}
+	return size
 }
 
 // Split cuts s into segments that each fit a message of size bytes, in order. The cuts depend on
