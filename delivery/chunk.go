@@ -18,7 +18,7 @@ type span struct {
 	shard      int
 	from, next uint64
 	nextSeq    uint64
-	expired    uint64 // lost to retention before they could be read
+	expired    uint64 // gone before they could be read, by retention or with the log's storage
 	lost       uint64 // damaged and without a failed record of their own
 }
 

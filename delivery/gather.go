@@ -297,15 +297,21 @@ const maxDamaged = 1000
 
 // lost accounts for records that were accepted and can not be read any more: they become failed
 // records without bytes, so that nothing disappears unseen (I3). Of a long run only the first does,
-// and names the rest, which counts as dropped.
+// and names the rest, which counts as dropped. What the log came back without counts as expired.
 func (g *gatherer) lost(shard int, d *stream.DamagedError) error {
 	c, err := g.start()
 	if err != nil {
 		return err
 	}
-	g.w.cfg.Logger.Error("records of the stream are damaged", "shard", shard, "from", d.From, "next", d.Next, "error", d)
+	g.w.cfg.Logger.Error("records of the stream cannot be read any more", "shard", shard, "from", d.From, "next", d.Next, "error", d)
 	s := &c.spans[shard]
 	now := time.Now().UTC()
+	if d.Lost { // nothing is left to keep; the owner of the stream knows and names the loss
+		c.arrived(now)
+		s.expired += d.Next - s.next
+		s.next = d.Next
+		return nil
+	}
 	reason := fmt.Sprintf("the records %d:%d to %d:%d are damaged in the stream's storage", shard, d.From, shard, d.Next-1)
 	for at := max(d.From, s.next); at < d.Next; at++ {
 		c.fail(g.w.failed(shard, at, now, stageDecode, tarn.CodeInternal, reason, nil))

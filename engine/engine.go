@@ -122,6 +122,7 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 	}
 	e.done.Go(e.maintain)
 	e.done.Go(e.measure)
+	e.done.Go(e.keepMarks)
 	e.done.Go(e.watchDisk)
 	if e.opts.Watch {
 		e.done.Go(e.watch)
@@ -167,7 +168,7 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 	if e.bucket, err = fs.Open(lakeDir); err != nil {
 		return fmt.Errorf("lake: %w", err)
 	}
-	if e.marks, err = openMarks(ctx, e.path("meta")); err != nil {
+	if e.marks, err = openMarks(ctx, e.path("meta"), e.log); err != nil {
 		return err
 	}
 	e.registry = telemetry.NewRegistry()

@@ -2,111 +2,228 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	iofs "io/fs"
+	"log/slog"
 	"maps"
+	"slices"
 	"sync"
+	"time"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/lake/fs"
-	"github.com/tarn-data/tarn/stream"
 )
 
-// marks are the ends of shards as they were last seen, kept outside the streams. A stream whose storage
-// was damaged may come back shorter than it was, and nothing in it tells; its mark does (I3). Marks are
-// written every few seconds, so records acknowledged just before a crash may lie beyond them.
+// marks are what is known of shards outside the streams: the end each was last seen at, and what it
+// has lost. A stream whose storage was damaged may come back shorter than it was, and nothing in it
+// tells; its mark does (I3). Marks are written every second, so records acknowledged in the last second
+// before a crash may lie beyond them. Safe for concurrent use.
 type marks struct {
 	bucket *fs.Bucket // of the folder meta
 
 	mu    sync.Mutex
-	next  map[string]uint64 // "stream/shard" → next offset; never lowered
-	saved map[string]uint64
+	known map[shardID]mark
+	saved []byte // the document on the disk
+
+	saving sync.Mutex // one save at a time
 }
 
-const marksKey = "marks.json"
+type shardID struct {
+	stream string
+	shard  int
+}
 
-func markOf(stream string, shard int) string { return fmt.Sprintf("%s/%d", stream, shard) }
+// mark is what is known of one shard.
+type mark struct {
+	next uint64 // the end; never lowered
+	lost []loss // in the order in which they were found
+}
 
-// openMarks reads the marks of earlier runs.
-func openMarks(ctx context.Context, dir string) (*marks, error) {
+// loss is a run of offsets that a log came back without.
+type loss struct {
+	First   uint64    `json:"first"`
+	Next    uint64    `json:"next"` // the offset after the last
+	FoundAt time.Time `json:"found_at"`
+
+	// Tables says how far the tables were: what lies before is not lost to them.
+	Tables map[string]uint64 `json:"tables,omitempty"`
+}
+
+// marksDoc is the file. Its sum matters: a flipped digit would make a shard jump.
+type marksDoc struct {
+	Version int             `json:"version"`
+	Sum     uint32          `json:"sum"`    // CRC-32C of shards as they stand
+	Shards  json.RawMessage `json:"shards"` // []shardMark
+}
+
+type shardMark struct {
+	Stream string `json:"stream"`
+	Shard  int    `json:"shard"`
+	Next   uint64 `json:"next"`
+	Lost   []loss `json:"lost,omitempty"`
+}
+
+const (
+	marksKey     = "marks.json"
+	marksDamaged = "marks.damaged.json" // a marks.json that could not be read, until somebody removes it
+	marksVersion = 1
+)
+
+// openMarks reads the marks of earlier runs. A file that makes no sense is put aside and marks begin
+// anew, since what tables have committed still keeps offsets from being given twice.
+func openMarks(ctx context.Context, dir string, log *slog.Logger) (*marks, error) {
 	b, err := fs.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	m := &marks{bucket: b, next: map[string]uint64{}}
+	m := &marks{bucket: b, known: map[shardID]mark{}}
 	doc, err := lake.ReadAll(ctx, b, marksKey)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return m, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(doc, &m.next)
+		if m.known, err = decodeMarks(doc); err == nil {
+			m.saved = doc
+			return m, nil
+		}
+		log.Error("the file that says how far streams were is damaged; it is put aside and begun anew", "file", b.URL(marksKey), "kept_as", b.URL(marksDamaged), "error", err)
+		m.known = map[shardID]mark{}
+		if err = b.Put(ctx, marksDamaged, bytes.NewReader(doc)); err == nil {
+			return m, m.save(ctx)
+		}
 	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", marksKey, err), b.Close())
-	}
-	m.saved = maps.Clone(m.next)
-	return m, nil
+	err = &tarn.Error{Code: tarn.CodeInternal, Detail: "the file " + b.URL(marksKey) + " cannot be read", Err: err,
+		Hint: "restore it from a copy, or remove it: then losses of streams that were found before are not known any more"}
+	return nil, errors.Join(err, b.Close())
 }
 
-// see notes the end of a shard and returns the furthest it has ever been seen at.
-func (m *marks) see(stream string, shard int, next uint64) uint64 {
+// decodeMarks reads the file.
+func decodeMarks(text []byte) (map[shardID]mark, error) {
+	var doc marksDoc
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return nil, err
+	}
+	if doc.Version != marksVersion {
+		return nil, fmt.Errorf("version %d is not known", doc.Version)
+	}
+	if doc.Sum != sumOf(doc.Shards) {
+		return nil, errors.New("the sum does not fit")
+	}
+	var shards []shardMark
+	if err := json.Unmarshal(doc.Shards, &shards); err != nil {
+		return nil, err
+	}
+	known := map[shardID]mark{}
+	for _, s := range shards {
+		id := shardID{s.Stream, s.Shard}
+		if _, twice := known[id]; twice || s.Stream == "" || s.Shard < 0 {
+			return nil, fmt.Errorf("stream %q shard %d is there twice or has no name", s.Stream, s.Shard)
+		}
+		for _, l := range s.Lost {
+			if l.First >= l.Next || l.Next > s.Next {
+				return nil, fmt.Errorf("stream %q shard %d lost %d to %d of %d", s.Stream, s.Shard, l.First, l.Next, s.Next)
+			}
+		}
+		known[id] = mark{next: s.Next, lost: s.Lost}
+	}
+	return known, nil
+}
+
+// encodeMarks is the reverse of decodeMarks; the same marks give the same bytes.
+func encodeMarks(known map[shardID]mark) ([]byte, error) {
+	shards := []shardMark{}
+	for id, k := range known {
+		shards = append(shards, shardMark{Stream: id.stream, Shard: id.shard, Next: k.next, Lost: k.lost})
+	}
+	slices.SortFunc(shards, func(a, b shardMark) int {
+		return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.Shard, b.Shard))
+	})
+	text, err := json.Marshal(shards)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(marksDoc{Version: marksVersion, Sum: sumOf(text), Shards: text})
+}
+
+func sumOf(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+
+// of returns what is known of a shard.
+func (m *marks) of(id shardID) mark {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	k := markOf(stream, shard)
-	m.next[k] = max(m.next[k], next)
-	return m.next[k]
+	return m.known[id]
 }
 
-// save makes the marks durable when they have moved.
-func (m *marks) save(ctx context.Context) error {
+// floors returns the ends of the shards of a stream, by shard.
+func (m *marks) floors(stream string) []uint64 {
 	m.mu.Lock()
-	now := maps.Clone(m.next)
-	same := maps.Equal(now, m.saved)
-	m.mu.Unlock()
-	if same {
-		return nil
+	defer m.mu.Unlock()
+	var out []uint64
+	for id, k := range m.known {
+		if id.stream == stream {
+			out = floor(out, id.shard, k.next)
+		}
 	}
-	doc, err := json.Marshal(now)
-	if err != nil {
+	return out
+}
+
+// floor raises the floor of a shard to next.
+func floor(floors []uint64, shard int, next uint64) []uint64 {
+	for len(floors) <= shard {
+		floors = append(floors, 0)
+	}
+	floors[shard] = max(floors[shard], next)
+	return floors
+}
+
+// see notes the end of a shard.
+func (m *marks) see(id shardID, next uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.known[id]
+	k.next = max(k.next, next)
+	m.known[id] = k
+}
+
+// lose notes a loss. One that is known already, because the process died before the log went on behind
+// it, is not noted twice.
+func (m *marks) lose(id shardID, l loss) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := m.known[id]
+	k.next = max(k.next, l.Next)
+	if !slices.ContainsFunc(k.lost, func(old loss) bool { return old.First == l.First && old.Next == l.Next }) {
+		k.lost = append(slices.Clip(k.lost), l)
+	}
+	m.known[id] = k
+}
+
+// save makes the marks durable when they have changed.
+func (m *marks) save(ctx context.Context) error {
+	m.saving.Lock()
+	defer m.saving.Unlock()
+	m.mu.Lock()
+	known := maps.Clone(m.known)
+	m.mu.Unlock()
+	doc, err := encodeMarks(known)
+	if err != nil || bytes.Equal(doc, m.saved) {
 		return err
 	}
 	if err := m.bucket.Put(ctx, marksKey, bytes.NewReader(doc)); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	m.saved = now
-	m.mu.Unlock()
+	m.saved = doc
 	return nil
 }
 
-// checkMarks reports shards of a stream that are shorter than they have been.
-func (e *Engine) checkMarks(ctx context.Context, s *stream.Stream) error {
-	for i := range s.Shards() {
-		st, err := s.State(ctx, i)
-		if err != nil {
-			return err
-		}
-		if was := e.marks.see(s.Name(), i, st.Next); was > st.Next {
-			e.log.Error("the storage of a stream has lost records that were acknowledged; tarn verify names them",
-				"stream", s.Name(), "shard", i, "first_lost", st.Next, "acknowledged_up_to", was)
-		}
-	}
-	return nil
-}
-
-// saveMarks notes the ends of all shards.
-func (e *Engine) saveMarks(ctx context.Context) error {
-	for _, p := range e.pipes() {
-		for i := range p.stream.Shards() {
-			st, err := p.stream.State(ctx, i)
-			if err != nil {
-				return err
-			}
-			e.marks.see(p.stream.Name(), i, st.Next)
-		}
-	}
-	return e.marks.save(ctx)
+// damaged reports whether marks of an earlier run could not be read.
+func (m *marks) damaged(ctx context.Context) bool {
+	_, err := m.bucket.Stat(ctx, marksDamaged)
+	return err == nil
 }

@@ -108,6 +108,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 		} else if err := was.stream.Close(); err != nil {
 			e.log.Warn("stream did not close well", "stream", was.stream.Name(), "error", err)
 		}
+		e.markEnds(was.stream)
 	}
 	var failed []error // the other pipelines run all the same
 	for _, spec := range starts {
@@ -167,7 +168,7 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 		m := e.metrics
 		name := spec.Stream.Name
 		records, bytes, took := m.StreamBatchRecords.WithLabelValues(name), m.StreamBatchBytes.WithLabelValues(name), m.StreamFsyncSeconds.WithLabelValues(name)
-		p.stream, err = stream.Open(ctx, e.streams, stream.Config{
+		p.stream, err = e.openStream(ctx, stream.Config{
 			Name: name, Shards: spec.Stream.Shards, Retention: spec.Stream.Retention,
 			MaxBytes: spec.Stream.MaxBytes / int64(max(spec.Stream.Shards, 1)), MaxPending: e.budget.pending, TailBytes: int(e.budget.tail), MaxRequests: e.budget.requests, Logger: e.log,
 			OnCommit: func(c stream.Commit) {
@@ -179,9 +180,6 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 		if err != nil {
 			return nil, err
 		}
-	}
-	if err := e.checkMarks(ctx, p.stream); err != nil {
-		return nil, err
 	}
 	for _, d := range spec.Deliveries {
 		if err := e.checkPartition(ctx, d); err != nil {

@@ -72,9 +72,6 @@ func (e *Engine) measure() {
 		if err := e.measureOnce(e.ctx); err != nil && e.ctx.Err() == nil {
 			e.log.Warn("metrics are not up to date", "error", err)
 		}
-		if err := e.saveMarks(e.ctx); err != nil && e.ctx.Err() == nil {
-			e.log.Warn("the ends of the streams are not noted", "error", err)
-		}
 	}
 }
 

@@ -162,7 +162,7 @@ type VerifyDoc struct {
 }
 
 // VerifyAccount balances one shard of a stream against one table that it feeds:
-// accepted = in_table + dropped + failed + pending + expired.
+// accepted = in_table + dropped + failed + pending + expired + lost.
 type VerifyAccount struct {
 	Stream   string `json:"stream"`
 	Shard    int    `json:"shard"`
@@ -173,6 +173,7 @@ type VerifyAccount struct {
 	Failed   uint64 `json:"failed"`
 	Pending  uint64 `json:"pending"`
 	Expired  uint64 `json:"expired" doc:"Records that retention removed before delivery"`
+	Lost     uint64 `json:"lost" doc:"Records that the stream's storage lost before delivery; problems names them"`
 	OK       bool   `json:"ok"`
 }
 
@@ -184,6 +185,7 @@ type VerifyTotals struct {
 	Failed   uint64 `json:"failed"`
 	Pending  uint64 `json:"pending"`
 	Expired  uint64 `json:"expired"`
+	Lost     uint64 `json:"lost"`
 }
 
 // VerifyProblem names one thing that does not add up.

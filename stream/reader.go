@@ -31,11 +31,16 @@ type DamagedError struct {
 	Stream     string
 	Shard      int
 	From, Next uint64 // the offsets lost are From to Next-1
+	Lost       bool   // the log came back without them, see Loss; otherwise their message is damaged
 	Err        error  // may be nil
 }
 
 func (e *DamagedError) Error() string {
-	s := fmt.Sprintf("stream %s: records %d:%d to %d:%d are damaged", e.Stream, e.Shard, e.From, e.Shard, e.Next-1)
+	what := "damaged"
+	if e.Lost {
+		what = "lost: the log came back without them"
+	}
+	s := fmt.Sprintf("stream %s: records %d:%d to %d:%d are %s", e.Stream, e.Shard, e.From, e.Shard, e.Next-1, what)
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}
@@ -136,7 +141,10 @@ func (r *Reader) Poll(ctx context.Context) (Entry, bool, error) {
 			r.held = &msg
 			return Entry{}, false, err
 		}
-		r.seq, r.offset = msg.Seq+1, b.Base+uint64(b.Count())
+		r.seq, r.offset = msg.Seq+1, max(r.offset, b.Base+uint64(b.Count()))
+		if b.Count() == 0 { // it only says where the log goes on, see shard.continueAt
+			continue
+		}
 		return Entry{Seq: msg.Seq, Time: msg.Time, Size: len(msg.Data), Batch: b}, true, nil
 	}
 }
@@ -183,7 +191,8 @@ func (r *Reader) skip(seq uint64) {
 }
 
 // gap accounts for offsets between what was read and the message. Those at the start, and those
-// of messages that are no longer in the log, have expired; others are damage.
+// of messages that are no longer in the log, have expired; others are damage, or lost where no
+// message ever lay between.
 func (r *Reader) gap(ctx context.Context, msg Message, b record.Batch) error {
 	first := !r.started
 	r.started = true
@@ -191,8 +200,9 @@ func (r *Reader) gap(ctx context.Context, msg Message, b record.Batch) error {
 		r.damaged = nil
 		return nil
 	}
-	expired := first && r.damaged == nil
-	if !expired && msg.Seq > r.seq {
+	lost := r.damaged == nil && msg.Seq == max(r.seq, 1) && (!first || msg.Seq == 1)
+	expired := first && r.damaged == nil && !lost
+	if !expired && !lost && msg.Seq > r.seq {
 		st, err := r.sh.log.State(ctx)
 		if err != nil {
 			r.started = !first
@@ -200,14 +210,14 @@ func (r *Reader) gap(ctx context.Context, msg Message, b record.Batch) error {
 		}
 		expired = st.FirstSeq > r.seq
 	}
-	lost := b.Base - r.offset
+	count := b.Base - r.offset
 	cause, from := r.damaged, r.offset
 	r.damaged, r.offset = nil, b.Base
 	if expired {
-		r.expired += lost
+		r.expired += count
 		return nil
 	}
-	return &DamagedError{Stream: r.sh.s.cfg.Name, Shard: r.sh.id, From: from, Next: b.Base, Err: cause}
+	return &DamagedError{Stream: r.sh.s.cfg.Name, Shard: r.sh.id, From: from, Next: b.Base, Lost: lost, Err: cause}
 }
 
 // damagedEnd reports damage at the end of the log, after which there is no message yet.

@@ -243,16 +243,17 @@ func (sh *shard) withdraw(g *group) {
 	}
 }
 
-// recoverTail finds the last message of a log and the offset after it.
-func recoverTail(ctx context.Context, l Log, log *slog.Logger) (last, next uint64, err error) {
+// recoverTail finds the last message of a log and the offset after it. Of a log that was emptied only
+// the floor, if there is one, tells that.
+func recoverTail(ctx context.Context, l Log, floor uint64, log *slog.Logger) (last, next uint64, err error) {
 	end, err := l.Last(ctx)
 	if errors.Is(err, ErrNotFound) {
 		st, err := l.State(ctx)
-		if err == nil && st.LastSeq > 0 {
+		if err == nil && st.LastSeq > 0 && floor == 0 {
 			err = &tarn.Error{Code: tarn.CodeInternal, Detail: fmt.Sprintf("the log was emptied from outside at sequence %d: the offset of its next record is not known", st.LastSeq),
 				Hint: "restore it, or remove it so that offsets begin anew"}
 		}
-		return 0, 0, err
+		return st.LastSeq, 0, err
 	}
 	if err != nil {
 		return 0, 0, err

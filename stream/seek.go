@@ -54,6 +54,17 @@ func (s *Stream) State(ctx context.Context, shard int) (ShardState, error) {
 	}, nil
 }
 
+// End returns the offset after the last record of a shard that this process knows to be durable, 0 for
+// a shard that does not exist. It asks nobody.
+func (s *Stream) End(shard int) uint64 {
+	sh, err := s.shard(shard)
+	if err != nil {
+		return 0
+	}
+	_, next := sh.tail.end()
+	return next
+}
+
 // Earliest returns the cursor of the first record kept.
 func (s *Stream) Earliest(ctx context.Context, shard int) (Cursor, error) {
 	st, err := s.State(ctx, shard)
@@ -108,7 +119,7 @@ func (sh *shard) end(ctx context.Context) (last, next uint64, err error) {
 	if err != nil {
 		return last, next, nil // what comes next is decided by who appends it
 	}
-	return msg.Seq, b.Base + uint64(b.Count()), nil
+	return msg.Seq, max(next, b.Base+uint64(b.Count())), nil
 }
 
 // earliest returns the cursor of the first readable message from seq on.

@@ -89,7 +89,7 @@ func openShard(ctx context.Context, s *Stream, e Engine, id int) (*shard, error)
 	}
 	sh := &shard{s: s, id: id, log: log, wake: make(chan struct{}, 1), numbers: rand.Uint64() &^ (1<<32 - 1)}
 	sh.requests = newRequests(s.cfg.MaxRequests)
-	last, next, err := recoverTail(ctx, log, s.cfg.Logger.With("stream", s.cfg.Name, "shard", id))
+	last, next, err := sh.continueAt(ctx, s.cfg.floor(id))
 	if err != nil {
 		return nil, fmt.Errorf("shard %d: %w", id, err)
 	}

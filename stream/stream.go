@@ -40,6 +40,12 @@ type Config struct {
 	MaxRequests   int           // idempotent requests remembered, per shard (I8)
 	CommitTimeout time.Duration // how long a failing append is tried again
 
+	// Floors are, by shard, the offsets at which logs go on if they end before: what was given out
+	// once is not given again. OnLoss is told of a log that ended before its floor, before anything
+	// is written to it; an error keeps the stream from opening. Shards call it concurrently.
+	Floors []uint64
+	OnLoss func(Loss) error
+
 	Clock  func() time.Time
 	Logger *slog.Logger
 
@@ -137,7 +143,7 @@ func Open(ctx context.Context, e Engine, cfg Config) (*Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: list logs: %w", cfg.Name, err)
 	}
-	n := cfg.Shards
+	n := max(cfg.Shards, len(cfg.Floors))
 	for _, l := range logs {
 		if l.Stream == cfg.Name {
 			n = max(n, l.Shard+1)
@@ -171,6 +177,14 @@ func Open(ctx context.Context, e Engine, cfg Config) (*Stream, error) {
 		s.done.Go(s.retain)
 	}
 	return s, nil
+}
+
+// floor returns the least offset that the next record of a shard may have.
+func (c Config) floor(shard int) uint64 {
+	if shard < len(c.Floors) {
+		return c.Floors[shard]
+	}
+	return 0
 }
 
 // Name returns the name of the stream.

@@ -49,8 +49,10 @@ func (t *tail) move(last, next uint64) {
 	t.advance(last, next)
 }
 
+// advance moves the end. The next offset only grows: what this process has given out is not given
+// again, whatever other writers know.
 func (t *tail) advance(last, next uint64) {
-	t.last, t.next = last, next
+	t.last, t.next = last, max(t.next, next)
 	close(t.changed)
 	t.changed = make(chan struct{})
 }

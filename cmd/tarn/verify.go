@@ -16,8 +16,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify",
 		Short: "Prove from the stores that nothing accepted disappeared",
 		Long: `Counts, for every stream and shard and every table it feeds, the records that were accepted,
-and those that are in the table, left out by the pipeline's SQL, failed, pending, or expired by
-retention before delivery. Exit status 1 when a sum does not add up.`,
+and those that are in the table, left out by the pipeline's SQL, failed, pending, expired by
+retention before delivery, or lost because the stream's storage was damaged. Exit status 1 when a sum
+does not add up or something is lost; what is lost is named.`,
 		Example: "  tarn verify\n  tarn verify --json",
 		Args:    args(0, 0, ""),
 		RunE:    func(c *cobra.Command, _ []string) error { return a.verify(c.Context()) },
@@ -40,7 +41,7 @@ func (a *app) verify(ctx context.Context) error {
 	}
 	if err == nil && !doc.OK {
 		if !a.json {
-			a.say("the records do not add up")
+			a.say("records are lost, or do not add up")
 		}
 		return errReported
 	}
@@ -48,14 +49,14 @@ func (a *app) verify(ctx context.Context) error {
 }
 
 func (a *app) printVerify(doc server.VerifyDoc) error {
-	cols := []screen.Column{left("STREAM"), right("SHARD"), left("TABLE"), right("ACCEPTED"), right("IN TABLE"), right("LEFT OUT"), right("FAILED"), right("PENDING"), right("EXPIRED"), left("")}
+	cols := []screen.Column{left("STREAM"), right("SHARD"), left("TABLE"), right("ACCEPTED"), right("IN TABLE"), right("LEFT OUT"), right("FAILED"), right("PENDING"), right("EXPIRED"), right("LOST"), left("")}
 	var rows [][]string
 	for _, v := range doc.Accounts {
 		ok := "ok"
 		if !v.OK {
 			ok = "WRONG"
 		}
-		rows = append(rows, []string{v.Stream, strconv.Itoa(v.Shard), v.Table, screen.Count(v.Accepted), screen.Count(v.InTable), screen.Count(v.Dropped), screen.Count(v.Failed), screen.Count(v.Pending), screen.Count(v.Expired), ok})
+		rows = append(rows, []string{v.Stream, strconv.Itoa(v.Shard), v.Table, screen.Count(v.Accepted), screen.Count(v.InTable), screen.Count(v.Dropped), screen.Count(v.Failed), screen.Count(v.Pending), screen.Count(v.Expired), screen.Count(v.Lost), ok})
 	}
 	if err := a.table(cols, rows, "no records yet"); err != nil {
 		return err
