@@ -24,9 +24,11 @@ ratio to bare DuckDB doing the same work in the same run. It ends with status 1 
 		RunE: func(c *cobra.Command, _ []string) error {
 			if list {
 				names, whats := bench.Scenarios()
+				var kv []string
 				for i := range names {
-					a.pairs(names[i], whats[i])
+					kv = append(kv, names[i], whats[i])
 				}
+				a.pairs(kv...)
 				return nil
 			}
 			exe, err := os.Executable()

@@ -96,8 +96,16 @@ func (a *app) demo(c *cobra.Command, dir string, f demoFlags) error {
 		return err
 	}
 	runErr := a.demoRun(ctx, e, f)
+	told := ctx.Err() != nil && !a.json
+	if told {
+		secondInterruptEnds()
+		fmt.Fprint(a.out, "\nStopping: what was accepted is being committed.\n")
+	}
 	if err := e.Close(); runErr == nil || errors.Is(runErr, context.Canceled) {
 		runErr = err
+	}
+	if told && runErr == nil {
+		fmt.Fprintf(a.out, "Stopped. The data stays; go on with it: %s demo %s\n", shellQuote(os.Args[0]), shellQuote(dir))
 	}
 	return runErr
 }
@@ -191,7 +199,8 @@ func (a *app) demoResult(ctx context.Context, e *engine.Engine, s demoSummary, t
 }
 
 // demoQuestion is asked while its records are still in the hot tail.
-const demoQuestion = `SELECT device_id, count(*) AS events, round(max(hottest_axle_c), 1) AS hottest_axle_c, max(ts) AS latest
+const demoQuestion = `SELECT device_id, count(*) AS events,
+       round(max(hottest_axle_c), 1) AS hottest_axle_c, max(ts) AS latest
 FROM curated.telemetry GROUP BY ALL ORDER BY hottest_axle_c DESC LIMIT 5`
 
 // demoAnswer prints a question and its answer.
@@ -218,9 +227,9 @@ func (a *app) demoAnswer(ctx context.Context, e *engine.Engine) error {
 	}
 	fmt.Fprintln(a.out)
 	fmt.Fprintln(a.out, "Go on in another terminal:")
-	tarn, at := "  "+os.Args[0]+" ", " --server "+e.Address()
+	tarn, at := "  "+shellQuote(os.Args[0])+" ", serverFlag(e.Address())
 	a.pairs(tarn+"sql"+at, "ask more, interactively", tarn+"verify"+at, "prove that nothing was lost",
-		tarn+"streams ls"+at, "the durable log behind the table", tarn+"tables describe curated.telemetry"+at, "its columns, and why they are so")
+		tarn+"streams ls"+at, "the durable log behind the table", tarn+"tables describe curated.telemetry"+at, "its columns and their reasons")
 	a.pairs("The Parquet files are in", filepath.Join(e.DataDir(), "lake", "curated", "telemetry"), "Stop with", "Ctrl-C")
 	fmt.Fprintln(a.out)
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ type load struct {
 	end    int64        // number after the last event; 0 has no end
 	rate   float64      // events per second; 0 is as fast as possible
 	batch  int64
+	key    string // what the keys of this run's requests begin with
 	client *http.Client
 }
 
@@ -30,11 +32,13 @@ const (
 )
 
 func newLoad(address string, from, events int64, rate float64) (*load, error) {
-	gen, err := fleet.New(fleet.Options{Start: time.Now().UTC().Add(-time.Minute).Truncate(time.Millisecond)})
+	now := time.Now().UTC()
+	gen, err := fleet.New(fleet.Options{Start: now.Add(-time.Minute).Truncate(time.Millisecond)})
 	if err != nil {
 		return nil, err
 	}
 	l := &load{url: address + "/v1/streams/telemetry/records", gen: gen, rate: rate, batch: loadMaxBatch,
+		key:    "demo-" + strconv.FormatInt(now.UnixNano(), 36) + "-",
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: loadClients, WriteBufferSize: 64 << 10}}}
 	l.next.Store(from)
 	if events > 0 {
@@ -104,6 +108,7 @@ func (l *load) post(ctx context.Context, body []byte, from int64) error {
 			return err
 		}
 		req.Header.Set("Content-Type", "application/x-ndjson")
+		req.Header.Set("Idempotency-Key", l.key+strconv.FormatInt(from, 10))
 		resp, err := l.client.Do(req)
 		if err != nil {
 			return err

@@ -163,12 +163,16 @@ func args(least, most int, what string) cobra.PositionalArgs {
 
 // clientFlags adds what every command has that talks to a server and prints data.
 func (a *app) clientFlags(c *cobra.Command) *cobra.Command {
-	server := os.Getenv("TARN_SERVER")
-	if server == "" {
-		server = defaultServer
-	}
-	c.Flags().StringVar(&a.server, "server", server, "address of the server (environment: TARN_SERVER)")
+	c.Flags().StringVar(&a.server, "server", serverDefault(), "address of the server (environment: TARN_SERVER)")
 	return a.jsonFlag(c)
+}
+
+// serverDefault is where commands look for a server that --server does not name.
+func serverDefault() string {
+	if server := os.Getenv("TARN_SERVER"); server != "" {
+		return server
+	}
+	return defaultServer
 }
 
 func (a *app) jsonFlag(c *cobra.Command) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
+	"github.com/tarn-data/tarn/delivery/infer"
 	"github.com/tarn-data/tarn/server"
 )
 
@@ -103,10 +105,11 @@ func (a *app) columns(t server.TableDoc) error {
 		if col.Required {
 			null = "not null"
 		}
-		if why[col.Name] == "" {
-			why[col.Name] = col.Doc
+		path := infer.Path{col.Name}
+		if why[path.String()] == "" {
+			why[path.String()] = col.Doc
 		}
-		l.add(strconv.Itoa(col.ID), col.Name, col.Name, 0, typ, null)
+		l.add(strconv.Itoa(col.ID), path, 0, typ, null)
 	}
 	cols := []screen.Column{right("ID"), left("COLUMN"), left("TYPE"), left(""), left("WHY")}
 	if err := a.table(cols, l.rows, "no columns yet: the schema comes with the first records"); err != nil {
@@ -126,22 +129,20 @@ type columnList struct {
 	rows [][]string
 }
 
-func (l *columnList) add(id, path, name string, depth int, t tarn.Type, null string) {
-	shown, inner := t.SQL(), t
+func (l *columnList) add(id string, path infer.Path, depth int, t tarn.Type, null string) {
+	shown, inner, within := t.SQL(), t, slices.Clip(path)
 	for inner.Kind == tarn.List {
-		delete(l.why, path+".element") // said by the list
+		within = append(within, "element")
+		delete(l.why, within.String()) // said by the list
 		inner = inner.Elem.Type
 	}
 	if inner.Kind == tarn.Struct {
 		shown = strings.Replace(shown, inner.SQL(), "STRUCT", 1)
 	}
-	l.rows = append(l.rows, []string{id, strings.Repeat("  ", depth) + name, shown, null, l.why[path]})
-	delete(l.why, path)
-	if t.Kind == tarn.List {
-		path += ".element"
-	}
+	l.rows = append(l.rows, []string{id, strings.Repeat("  ", depth) + path[len(path)-1], shown, null, l.why[path.String()]})
+	delete(l.why, path.String())
 	for _, f := range inner.Fields {
-		l.add("", path+"."+f.Name, f.Name, depth+1, f.Type, "")
+		l.add("", append(slices.Clip(within), f.Name), depth+1, f.Type, "")
 	}
 }
 

@@ -100,6 +100,7 @@ func (a *app) up(c *cobra.Command, dir string, f runFlags) error {
 	}
 	<-ctx.Done()
 	log.Info("draining")
+	secondInterruptEnds()
 	if err := e.Close(); err != nil {
 		return err
 	}
@@ -110,8 +111,21 @@ func (a *app) up(c *cobra.Command, dir string, f runFlags) error {
 // welcome tells a person where things are.
 func (a *app) welcome(e *engine.Engine) {
 	fmt.Fprintf(a.out, "\nTarn is ready at %s\n\n", e.Address())
-	a.pairs("  data", e.DataDir(), "  SQL", "tarn sql --server "+e.Address(), "  stop", "Ctrl-C")
+	a.pairs("  data", e.DataDir(), "  SQL", "tarn sql"+serverFlag(e.Address()), "  stop", "Ctrl-C")
 	fmt.Fprintln(a.out)
+}
+
+// secondInterruptEnds lets another Ctrl-C end the process at once instead of after the drain. It
+// loses nothing that was acknowledged (I1).
+func secondInterruptEnds() { signal.Reset(os.Interrupt) }
+
+// serverFlag is the flag, a space before it, that commands need to find the server at address;
+// nothing when they look there anyway.
+func serverFlag(address string) string {
+	if address == serverDefault() {
+		return ""
+	}
+	return " --server " + address
 }
 
 // reloadOnHangUp reads the project again on SIGHUP, until the returned function is called.
