@@ -11,7 +11,7 @@
 // object that no row names is deleted by the next session of the writer.
 //
 // The parts: a [Writer] for each stream, run by the engine beside the deliveries; an [Archive], the
-// registered objects with their lifecycle and proofs; a [Reader] over it, for replays; a [Cache] that
+// registered objects with their lifecycle and proofs; its records one by one with Archive.Records, for replays; a [Cache] that
 // turns objects into Parquet files when SQL asks for them.
 //
 // # Objects

@@ -39,9 +39,9 @@ type open struct {
 	enc     *zstd.Encoder
 	began   time.Time // when its first record was read
 	index   index
-	buf     []byte // records of the frame to come
-	records int    // in buf
-	comp    []byte
+	buf     []byte  // records of the frame to come
+	records int     // in buf
+	comp    *[]byte // scratch, shared by the objects of a writer
 
 	group     uint64 // records of the group to come
 	groupTime int64
@@ -51,13 +51,13 @@ type open struct {
 }
 
 // create begins an object with its first segment.
-func create(path string, enc *zstd.Encoder, shard int, first uint64, seg *record.Segment, now time.Time) (*open, error) {
+func create(path string, enc *zstd.Encoder, comp *[]byte, shard int, first uint64, seg *record.Segment, now time.Time) (*open, error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, err
 	}
 	o := &open{Object: Object{Shard: shard, First: first, Next: first, Form: Frames, FirstArrival: seg.Arrival, LastArrival: seg.Arrival},
-		hour: seg.Arrival.UTC().Truncate(time.Hour), path: path, file: f, enc: enc, began: now}
+		hour: seg.Arrival.UTC().Truncate(time.Hour), path: path, file: f, enc: enc, comp: comp, began: now}
 	if isLines(seg) {
 		o.Form = NDJSON
 	}
@@ -79,7 +79,7 @@ func (o *open) takes(s *record.Segment, most int64) bool {
 }
 
 // held is the memory the object takes.
-func (o *open) held() int { return cap(o.buf) + cap(o.comp) + cap(o.index.groups.content) }
+func (o *open) held() int { return cap(o.buf) + cap(o.index.groups.content) }
 
 // add appends the records of a segment after the first skip of them.
 func (o *open) add(s *record.Segment, skip int) error {
@@ -167,13 +167,14 @@ func (o *open) cut() error {
 	if len(o.buf) == 0 {
 		return nil
 	}
-	o.comp = o.enc.EncodeAll(o.buf, o.comp[:0])
-	if _, err := o.file.Write(o.comp); err != nil {
+	comp := o.enc.EncodeAll(o.buf, (*o.comp)[:0])
+	*o.comp = comp
+	if _, err := o.file.Write(comp); err != nil {
 		return fmt.Errorf("write a raw object: %w", err)
 	}
-	o.index.frames = append(o.index.frames, frame{bytes: len(o.comp), raw: len(o.buf), records: o.records})
+	o.index.frames = append(o.index.frames, frame{bytes: len(comp), raw: len(o.buf), records: o.records})
 	o.RawBytes += int64(len(o.buf))
-	o.Bytes += int64(len(o.comp))
+	o.Bytes += int64(len(comp))
 	o.buf, o.records = o.buf[:0], 0
 	return nil
 }
@@ -184,7 +185,7 @@ func (o *open) close(stream string) error {
 	if err == nil {
 		o.closeGroup()
 		o.index.shard, o.index.first, o.index.records, o.index.form = o.Shard, o.First, uint64(o.Records), o.Form
-		b := appendIndex(o.comp[:0], &o.index, o.enc)
+		b := appendIndex((*o.comp)[:0], &o.index, o.enc)
 		_, err = o.file.Write(b)
 		o.Bytes += int64(len(b))
 		o.Key = objectKey(stream, o.hour, o.Form, o.Shard, o.First, o.Next)
@@ -192,6 +193,6 @@ func (o *open) close(stream string) error {
 	if cerr := o.file.Close(); err == nil {
 		err = cerr
 	}
-	o.buf, o.comp, o.index = nil, nil, index{}
+	o.buf, o.index = nil, index{}
 	return err
 }

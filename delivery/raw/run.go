@@ -28,6 +28,7 @@ type run struct {
 	w       *Writer
 	session *session
 	enc     *zstd.Encoder
+	comp    []byte
 	shards  []*shard
 	files   int
 }
@@ -146,7 +147,7 @@ func (r *run) take(s *shard, e stream.Entry) error {
 				r.files++
 				var err error
 				path := filepath.Join(r.w.cfg.Dir, strconv.Itoa(r.files)+".zst")
-				if s.open, err = create(path, r.enc, s.id, s.next, seg, r.w.cfg.Clock()); err != nil {
+				if s.open, err = create(path, r.enc, &r.comp, s.id, s.next, seg, r.w.cfg.Clock()); err != nil {
 					return err
 				}
 				s.start(s.open.began)
