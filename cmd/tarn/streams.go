@@ -163,7 +163,13 @@ func (a *app) printTail(dec *json.Decoder) error {
 			return err
 		}
 		text := string(r.Record)
-		if r.Record == nil {
+		switch {
+		case r.Damaged != "":
+			if _, err := fmt.Fprintf(a.out, "%s  from here on %s\n", r.Position, screen.Visible(r.Damaged)); err != nil {
+				return err
+			}
+			continue
+		case r.Record == nil:
 			text = "base64:" + r.RecordBase64
 		}
 		if _, err := fmt.Fprintf(a.out, "%s  %s  %s\n", r.Position, r.Arrival.UTC().Format(time.RFC3339Nano), screen.Visible(text)); err != nil {

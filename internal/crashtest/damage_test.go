@@ -46,7 +46,7 @@ func TestDamagedLog(t *testing.T) {
 			if c.committed {
 				flush(t, cl)
 			}
-			time.Sleep(2500 * time.Millisecond) // until the end is noted outside the log
+			noted(t, data, end)
 			p.Kill()
 			damage(t, data, c.record)
 
@@ -148,6 +148,21 @@ func flush(t *testing.T, c *child.Client) {
 	act(t, c, "flush")
 }
 
+// noted waits until the end of the stream is noted outside its log.
+func noted(t *testing.T, data string, end uint64) {
+	t.Helper()
+	path, want := filepath.Join(data, "meta", "marks.json"), fmt.Sprintf(`{"stream":"events","shard":0,"next":%d}`, end)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		text, err := os.ReadFile(path)
+		if strings.Contains(string(text), want) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %s %v", path, text, err)
+		}
+	}
+}
+
 // damage flips a bit of a record in the message file that holds it.
 func damage(t *testing.T, data, record string) {
 	t.Helper()
@@ -189,7 +204,10 @@ func tailGap(t *testing.T, c *child.Client) tarn.Position {
 	if len(gaps) != 1 {
 		t.Fatalf("the tail tells of %d holes: %+v", len(gaps), gaps)
 	}
-	t.Logf("%v: %s", gaps[0].Position, gaps[0].Damaged)
+	out, err := exec.CommandContext(within(t, 20*time.Second), binary, "streams", "tail", "events", "--from", "0:0", "--limit", "0", "--server", c.Base).CombinedOutput()
+	if want := fmt.Sprintf("%v  from here on %s", gaps[0].Position, gaps[0].Damaged); err != nil || !strings.Contains(string(out), want) {
+		t.Errorf("tarn streams tail: %v, and does not say %q", err, want)
+	}
 	return gaps[0].Position
 }
 
