@@ -100,11 +100,16 @@ func openShard(ctx context.Context, s *Stream, e Engine, id int) (*shard, error)
 func (sh *shard) append(ctx context.Context, seg record.Segment, key string) (Ack, error) {
 	if key != "" {
 		seg.Request = requestID(key, 0)
+	}
+	if seg.Request != (record.RequestID{}) {
 		if err := sh.requests.wait(ctx, sh.s.ctx.Done()); err != nil {
 			return Ack{}, err
 		}
 	}
 	if record.SegmentSize(&seg) > sh.s.maxMessage {
+		if key == "" && seg.Request != (record.RequestID{}) { // its pieces would pass for each other
+			return Ack{}, &tarn.Error{Code: tarn.CodeTooLarge, Detail: fmt.Sprintf("a segment with a request id is over the %d bytes of a message", sh.s.maxMessage)}
+		}
 		return sh.appendSplit(ctx, seg, key)
 	}
 	m, duplicate, err := sh.enqueue(&seg)

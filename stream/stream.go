@@ -194,6 +194,10 @@ func (s *Stream) Name() string { return s.cfg.Name }
 // created with, because records may still be read from all of them.
 func (s *Stream) Shards() int { return len(s.shards) }
 
+// MaxMessage returns the size in bytes of the largest message: a segment is split beyond it, see
+// record.SegmentSize.
+func (s *Stream) MaxMessage() int { return s.maxMessage }
+
 // Pending returns the bytes accepted and not yet durable, which MaxPending bounds.
 func (s *Stream) Pending() int64 { return s.pending.bytes.Load() }
 
@@ -219,7 +223,8 @@ type Ack struct {
 // Concurrent appends share messages. Nothing of seg is retained.
 //
 // With an idempotency key, a repeat within RequestWindow adds nothing and returns the positions of
-// the first; a repeat while the first is under way waits for it.
+// the first; a repeat while the first is under way waits for it. Instead of a key the segment may
+// have a Request of its own, which readers find again in the log; it is not split then.
 //
 // Errors are *tarn.Error: CodeBusy at once when MaxPending bytes are waiting (I8), CodeTooLarge
 // when a record fits no message, CodeUnavailable when the log fails, CodeCanceled when ctx ends
