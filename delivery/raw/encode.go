@@ -2,9 +2,9 @@ package raw
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -43,11 +43,8 @@ type open struct {
 	records int     // in buf
 	comp    *[]byte // scratch, shared by the objects of a writer
 
-	group     uint64 // records of the group to come
-	groupTime int64
-	groupKey  string
-	lastTime  int64
-	lastKey   string
+	group  group // to come
+	before group
 }
 
 // create begins an object with its first segment.
@@ -83,7 +80,7 @@ func (o *open) held() int { return cap(o.buf) + cap(o.index.groups.content) }
 
 // add appends the records of a segment after the first skip of them.
 func (o *open) add(s *record.Segment, skip int) error {
-	o.note(uint64(s.Count-skip), s.Arrival.UnixMicro(), s.Key)
+	o.note(group{uint64(s.Count - skip), s.Arrival.UnixMicro(), strings.Clone(s.Key), cloneRoutes(s.Routes)})
 	if s.Format == record.Opaque {
 		o.Form = Opaque
 	}
@@ -111,6 +108,18 @@ func (o *open) add(s *record.Segment, skip int) error {
 		}
 	}
 	return nil
+}
+
+// cloneRoutes keeps nil and empty apart.
+func cloneRoutes(routes []string) []string {
+	if routes == nil {
+		return nil
+	}
+	own := make([]string, len(routes))
+	for i, r := range routes {
+		own[i] = strings.Clone(r)
+	}
+	return own
 }
 
 // skipLines returns what follows the first n lines.
@@ -141,25 +150,19 @@ func (o *open) addLines(p []byte) error {
 }
 
 // note adds records to the group to come, or closes it.
-func (o *open) note(n uint64, arrival int64, key string) {
-	if o.group > 0 && (arrival != o.groupTime || key != o.groupKey) {
+func (o *open) note(g group) {
+	if o.group.records > 0 && (g.arrival != o.group.arrival || g.key != o.group.key || !sameRoutes(g.routes, o.group.routes)) {
 		o.closeGroup()
 	}
-	o.group, o.groupTime, o.groupKey = o.group+n, arrival, key
+	g.records += o.group.records
+	o.group = g
 }
 
 func (o *open) closeGroup() {
-	g := &o.index.groups
-	g.left++
-	g.content = binary.AppendUvarint(g.content, o.group)
-	g.content = binary.AppendVarint(g.content, o.groupTime-o.lastTime)
-	if o.groupKey == o.lastKey {
-		g.content = append(g.content, 0)
-	} else {
-		g.content = binary.AppendUvarint(g.content, uint64(len(o.groupKey))+1)
-		g.content = append(g.content, o.groupKey...)
-	}
-	o.lastTime, o.lastKey, o.group = o.groupTime, o.groupKey, 0
+	x := &o.index.groups
+	x.left++
+	x.content = appendGroup(x.content, o.before, o.group)
+	o.before, o.group.records = o.group, 0
 }
 
 // cut writes what waits as one frame.

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"time"
+	"slices"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -24,9 +24,11 @@ import (
 //	shard, first offset, records, form (0 ndjson, 1 frames, 2 opaque)
 //	number of frames, then for each: bytes compressed, bytes, records
 //	number of groups, then for each: records, microseconds of arrival since the group before
-//	(signed; the first since 1970), key: 0 as the group before, else its length plus one and its bytes
+//	(signed; the first since 1970), key: 0 as the group before, else its length plus one and its bytes,
+//	routes: 0 as the group before, 1 all deliveries, else their number plus two, each length and bytes
 //
-// A group is a run of records with one arrival time and partition key.
+// A group is a run of records with one arrival time, partition key and routes. Before the first are
+// no key and all deliveries.
 const (
 	indexMagic   = 0x184D2A5D
 	indexVersion = 1
@@ -72,23 +74,62 @@ type groups struct {
 	content []byte
 	arrival int64
 	key     string
+	routes  []string
 }
 
 // next returns the next group, or false after the last. What it reads has been checked.
-func (g *groups) next() (records uint64, arrival time.Time, key string, ok bool) {
+func (g *groups) next() (group, bool) {
 	if g.left == 0 {
-		return 0, time.Time{}, "", false
+		return group{}, false
 	}
 	g.left--
 	d := numbers{rest: g.content}
-	records = d.uvarint()
+	records := d.uvarint()
 	g.arrival += d.varint()
 	if n := d.uvarint(); n > 0 {
 		g.key = string(d.bytes(n - 1))
 	}
+	if n := d.uvarint(); n > 0 {
+		g.routes = d.routes(n)
+	}
 	g.content = d.rest
-	return records, time.UnixMicro(g.arrival).UTC(), g.key, d.err == nil
+	return group{records, g.arrival, g.key, g.routes}, d.err == nil
 }
+
+// group is a run of records with what they have in common.
+type group struct {
+	records uint64
+	arrival int64 // microseconds since 1970
+	key     string
+	routes  []string // see record.Segment
+}
+
+// appendGroup appends a group that follows another.
+func appendGroup(dst []byte, before, g group) []byte {
+	dst = binary.AppendUvarint(dst, g.records)
+	dst = binary.AppendVarint(dst, g.arrival-before.arrival)
+	if g.key == before.key {
+		dst = append(dst, 0)
+	} else {
+		dst = binary.AppendUvarint(dst, uint64(len(g.key))+1)
+		dst = append(dst, g.key...)
+	}
+	switch {
+	case sameRoutes(g.routes, before.routes):
+		return append(dst, 0)
+	case g.routes == nil:
+		return append(dst, 1)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(g.routes))+2)
+	for _, r := range g.routes {
+		dst = binary.AppendUvarint(dst, uint64(len(r)))
+		dst = append(dst, r...)
+	}
+	return dst
+}
+
+// sameRoutes tells all deliveries (nil) from none (empty).
+func sameRoutes(a, b []string) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
 
 // appendIndex appends the frame of an index whose groups are encoded already.
 func appendIndex(dst []byte, x *index, enc *zstd.Encoder) []byte {
@@ -193,7 +234,7 @@ func parseIndex(content []byte) (*index, error) {
 		return nil, bad("its frames do not hold the records")
 	}
 	groups := groups{left: d.uvarint()}
-	if d.err != nil || groups.left > uint64(len(d.rest)/3) {
+	if d.err != nil || groups.left > uint64(len(d.rest)/4) {
 		return nil, bad("its groups are wrong")
 	}
 	groups.content = d.rest
@@ -203,6 +244,9 @@ func parseIndex(content []byte) (*index, error) {
 		d.varint()
 		if key := d.uvarint(); key > 0 {
 			d.bytes(key - 1)
+		}
+		if n := d.uvarint(); n > 0 {
+			d.routes(n)
 		}
 		if d.err != nil || recs == 0 || recs > records-sum {
 			return nil, bad("a group is wrong")
@@ -249,4 +293,19 @@ func (d *numbers) bytes(n uint64) []byte {
 	b := d.rest[:n]
 	d.rest = d.rest[n:]
 	return b
+}
+
+// routes reads what follows the number of a group's routes.
+func (d *numbers) routes(n uint64) []string {
+	if n == 1 || n-2 > uint64(len(d.rest)) {
+		if n > 1 {
+			d.rest, d.err = nil, errIndex
+		}
+		return nil
+	}
+	names := make([]string, 0, n-2)
+	for range n - 2 {
+		names = append(names, string(d.bytes(d.uvarint())))
+	}
+	return names
 }

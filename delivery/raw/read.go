@@ -21,6 +21,7 @@ type Record struct {
 	Position tarn.Position
 	Arrival  time.Time // UTC, microsecond resolution
 	Key      string    // partition key, may be empty
+	Routes   []string  // the deliveries that take it; nil means all, see record.Segment
 	Bytes    []byte    // exactly as accepted (I5)
 }
 
@@ -92,7 +93,8 @@ func (a *Archive) readObject(ctx context.Context, o Object, s Select, dec *zstd.
 		rest := buf
 		for ; at < end; at++ {
 			if left == 0 {
-				left, rec.Arrival, rec.Key, _ = groups.next()
+				g, _ := groups.next() // the index has been checked
+				left, rec.Arrival, rec.Key, rec.Routes = g.records, time.UnixMicro(g.arrival).UTC(), g.key, g.routes
 			}
 			if !wanted { // only the groups are of interest
 				n := min(left, end-at)
@@ -203,7 +205,7 @@ func (c *content) frame(f frame, dec *zstd.Decoder, buf []byte) ([]byte, error) 
 	if len(out) != f.raw || countRecords(out, c.form) != f.records {
 		return nil, errors.New("a frame holds other records than the index says")
 	}
-	return out[:f.raw:cap(buf)], nil
+	return buf[:f.raw], nil // out is its beginning: there was room
 }
 
 // countRecords returns the number of records in a frame, or -1 when it is not well-formed.
