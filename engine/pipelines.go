@@ -164,6 +164,9 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 			err = errors.Join(err, p.stream.Close())
 		}
 	}()
+	if err := checkWired(spec); err != nil {
+		return nil, err
+	}
 	if s == nil {
 		m := e.metrics
 		name := spec.Stream.Name

@@ -65,6 +65,7 @@ func LoadDir(dir string, opts Options) (*Project, Faults) {
 func Load(fsys fs.FS, opts Options) (*Project, Faults) {
 	l := &loader{fsys: fsys, opts: opts, count: map[string]int{}, sqlText: map[string]string{}}
 	settings := l.project()
+	functions, names := l.functions()
 	var pipelines []pipelineFile
 	for _, name := range l.pipelineNames() {
 		if p, ok := l.pipeline(name); ok {
@@ -72,11 +73,16 @@ func Load(fsys fs.FS, opts Options) (*Project, Faults) {
 		}
 	}
 	l.unique(pipelines)
+	l.folders(pipelines, settings.Engines.Lake.URL)
+	l.used(pipelines, names)
 	if len(l.faults) > 0 {
 		l.faults.sort()
 		return nil, l.faults
 	}
 	p := fromModel(settings)
+	for _, f := range functions {
+		p.Functions = append(p.Functions, functionFromModel(f.folder, f.model, f.digest))
+	}
 	for _, f := range pipelines {
 		p.Pipelines = append(p.Pipelines, pipelineFromModel(f.name, f.model, f.sql))
 	}
@@ -209,26 +215,30 @@ func (l *loader) project() v1.Project {
 	return m
 }
 
-// pipelineNames lists the pipeline files. Hidden files and those of editors are passed over.
-func (l *loader) pipelineNames() []string {
-	info, err := fs.Stat(l.fsys, pipelinesDir)
+// entries lists a folder of the project, nothing where it is not there. hint says what belongs into it.
+func (l *loader) entries(dir, hint string) []fs.DirEntry {
+	info, err := fs.Stat(l.fsys, dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil && strings.Contains(err.Error(), "escapes"):
-		l.fileFault(pipelinesDir, tarn.CodeForbidden, "pipelines is a link that leads out of the project", "move the folder into the project")
+		l.fileFault(dir, tarn.CodeForbidden, dir+" is a link that leads out of the project", "move the folder into the project")
 		return nil
 	case err == nil && !info.IsDir():
-		l.fileFault(pipelinesDir, tarn.CodeInvalid, "pipelines is not a folder", "keep each pipeline in pipelines/NAME.yaml")
+		l.fileFault(dir, tarn.CodeInvalid, dir+" is not a folder", hint)
 		return nil
 	}
-	entries, err := fs.ReadDir(l.fsys, pipelinesDir)
+	entries, err := fs.ReadDir(l.fsys, dir)
 	if err != nil {
-		l.fileFault(pipelinesDir, tarn.CodeForbidden, "the folder pipelines may not be read", "check its permissions")
-		return nil
+		l.fileFault(dir, tarn.CodeForbidden, "the folder "+dir+" may not be read", "check its permissions")
 	}
+	return entries
+}
+
+// pipelineNames lists the pipeline files. Hidden files and those of editors are passed over.
+func (l *loader) pipelineNames() []string {
 	var names []string
-	for _, e := range entries {
+	for _, e := range l.entries(pipelinesDir, "keep each pipeline in pipelines/NAME.yaml") {
 		name := pipelinesDir + "/" + e.Name()
 		switch {
 		case strings.HasPrefix(e.Name(), "."):
@@ -276,7 +286,25 @@ func (l *loader) unique(files []pipelineFile) {
 			claim(f.yamlFile, "stream", name, "pipeline", "give each pipeline its own stream.name")
 		}
 		for i, d := range f.model.Deliver {
-			claim(f.yamlFile, "table", string(d.Table), fmt.Sprintf("deliver[%d].table", i), "deliver to each table from one place only")
+			path := fmt.Sprintf("deliver[%d]", i)
+			switch name := deliveryName(d); {
+			case d.Table != "":
+				claim(f.yamlFile, "table", name, path+".table", "deliver to each table from one place only")
+			case d.Database != nil:
+				claim(f.yamlFile, "delivery", name, path+".database", "write another name: into it")
+			default:
+				claim(f.yamlFile, "delivery", name, path+".cleaned", "choose another name")
+			}
+		}
+	}
+}
+
+// used reports functions that pipelines name and nobody wrote.
+func (l *loader) used(files []pipelineFile, functions []string) {
+	for _, f := range files {
+		l.known(f.yamlFile, "source.function", f.model.Source.Function, functions)
+		for i, t := range f.model.Transform {
+			l.known(f.yamlFile, fmt.Sprintf("transform[%d].function", i), t.Function, functions)
 		}
 	}
 }

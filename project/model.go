@@ -3,6 +3,8 @@ package project
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -19,52 +21,43 @@ func fromModel(m v1.Project) *Project {
 		Server:  Server{Listen: string(m.Server.Listen)},
 		Limits: Limits{RecordBytes: int64(m.Limits.Record), BodyBytes: int64(m.Limits.Body), MemoryBytes: int64(m.Limits.Memory),
 			QueryMemoryBytes: int64(m.Limits.QueryMemory), QueryTimeout: time.Duration(m.Limits.QueryTimeout)},
+		Zones: Zones{Raw: zoneFromModel(m.Zones.Raw), Cleaned: zoneFromModel(m.Zones.Cleaned)},
 	}
 }
 
-// pipelineFromModel returns the spec of a pipeline file; sql holds the statements of its transforms.
-func pipelineFromModel(file string, m v1.Pipeline, sql []string) Pipeline {
-	p := Pipeline{
-		Name: string(m.Pipeline), File: file, Owner: m.Owner, Description: m.Description,
-		Source: Source{HTTP: true}, Records: RecordKind(m.Records), Schema: schemaOf(m.Schema),
-		Stream: Stream{Name: string(m.Stream.Name), Shards: m.Stream.Shards, Retention: time.Duration(m.Stream.Retention),
-			MaxBytes: int64(m.Stream.MaxBytes), PartitionKey: string(m.Stream.PartitionKey)},
+// functionFromModel returns the spec of a function file in the folder of that name.
+func functionFromModel(name string, m v1.Function, digest string) Function {
+	f := Function{
+		Name: name, Dir: path.Join(functionsDir, name), Runtime: Runtime(m.Runtime), Handler: string(m.Handler), Timeout: time.Duration(m.Timeout),
+		MemoryBytes: int64(m.Memory), Concurrency: m.Concurrency, Retries: m.Retries, Network: m.Network, Sandbox: Sandbox(m.Sandbox), Digest: digest,
+		Batch: FunctionBatch{Records: m.Batch.Records, Bytes: int64(m.Batch.Bytes), Wait: time.Duration(m.Batch.Wait)},
 	}
-	if p.Stream.Name == "" {
-		p.Stream.Name = p.Name
-	}
-	for i, t := range m.Transform {
-		one := Transform{SQL: sql[i]}
-		if !t.SQL.Inline() {
-			one.File = string(t.SQL)
+	for _, v := range m.Environment {
+		if f.Environment == nil {
+			f.Environment = map[string]string{}
 		}
-		p.Transforms = append(p.Transforms, one)
+		f.Environment[string(v.Name)] = string(v.Value)
 	}
-	for _, d := range m.Deliver {
-		one := Delivery{
-			Name: string(d.Table), Table: string(d.Table), BufferBytes: int64(d.Buffer.Size), BufferInterval: time.Duration(d.Buffer.Interval),
-			Compression: d.Compression, OnSchemaChange: SchemaChange(d.OnSchemaChange),
-			SnapshotAge: time.Duration(d.Maintenance.SnapshotAge), SnapshotCount: d.Maintenance.SnapshotCount,
-			Compact: d.Maintenance.Compact, FileBytes: int64(d.Maintenance.FileSize),
-		}
-		for _, f := range d.PartitionBy {
-			one.PartitionBy = append(one.PartitionBy, f.Field())
-		}
-		p.Deliveries = append(p.Deliveries, one)
+	for _, name := range m.Secrets {
+		f.Secrets = append(f.Secrets, string(name))
 	}
-	return p
+	return f
 }
 
-// schemaOf returns the declared columns, nil for none.
-func schemaOf(columns []v1.Column) *tarn.Schema {
-	if len(columns) == 0 {
-		return nil
+// toModel is the inverse of functionFromModel.
+func (f *Function) toModel() v1.Function {
+	m := v1.Function{
+		Runtime: string(f.Runtime), Handler: v1.Handler(f.Handler), Timeout: v1.Duration(f.Timeout), Memory: v1.ByteSize(f.MemoryBytes),
+		Concurrency: f.Concurrency, Retries: f.Retries, Network: f.Network, Sandbox: string(f.Sandbox),
+		Batch: v1.FunctionBatch{Records: f.Batch.Records, Bytes: v1.ByteSize(f.Batch.Bytes), Wait: v1.Duration(f.Batch.Wait)},
 	}
-	s := &tarn.Schema{}
-	for _, c := range columns {
-		s.Fields = append(s.Fields, tarn.Field{Name: string(c.Name), Type: c.Type.Type(), Required: c.Required, Doc: c.Doc})
+	for _, name := range slices.Sorted(maps.Keys(f.Environment)) {
+		m.Environment = append(m.Environment, v1.Variable{Name: v1.VariableName(name), Value: v1.PlainText(f.Environment[name])})
 	}
-	return s
+	for _, name := range f.Secrets {
+		m.Secrets = append(m.Secrets, v1.VariableName(name))
+	}
+	return m
 }
 
 // toModel is the inverse of fromModel.
@@ -75,47 +68,29 @@ func (p *Project) toModel() v1.Project {
 		Server:  v1.Server{Listen: v1.Address(p.Server.Listen)},
 		Limits: v1.Limits{Record: v1.ByteSize(p.Limits.RecordBytes), Body: v1.ByteSize(p.Limits.BodyBytes), Memory: v1.ByteSize(p.Limits.MemoryBytes),
 			QueryMemory: v1.ByteSize(p.Limits.QueryMemoryBytes), QueryTimeout: v1.Duration(p.Limits.QueryTimeout)},
+		Zones: v1.Zones{Raw: p.Zones.Raw.toModel(), Cleaned: p.Zones.Cleaned.toModel()},
 	}
 }
 
-// toModel is the inverse of pipelineFromModel.
-func (p *Pipeline) toModel() v1.Pipeline {
-	m := v1.Pipeline{
-		Pipeline: v1.Name(p.Name), Owner: p.Owner, Description: p.Description, Source: v1.Source{HTTP: &v1.HTTPSource{}},
-		Records: string(p.Records), Deliver: []v1.Delivery{},
-		Stream: v1.Stream{Name: v1.Name(p.Stream.Name), Shards: p.Stream.Shards, Retention: v1.Duration(p.Stream.Retention),
-			MaxBytes: v1.ByteSize(p.Stream.MaxBytes), PartitionKey: v1.KeyPath(p.Stream.PartitionKey)},
-	}
-	if p.Schema != nil {
-		for _, f := range p.Schema.Fields {
-			m.Schema = append(m.Schema, v1.Column{Name: v1.ColumnName(f.Name), Type: v1.SQLType(f.Type.SQL()), Doc: f.Doc, Required: f.Required})
-		}
-	}
-	for _, t := range p.Transforms {
-		sql := v1.SQL(t.SQL)
-		if t.File != "" {
-			sql = v1.SQL(t.File)
-		}
-		m.Transform = append(m.Transform, v1.Transform{SQL: sql})
-	}
-	for _, d := range p.Deliveries {
-		one := v1.Delivery{
-			Table: v1.TableName(d.Table), Buffer: v1.Buffer{Size: v1.ByteSize(d.BufferBytes), Interval: v1.Duration(d.BufferInterval)},
-			Compression: d.Compression, OnSchemaChange: string(d.OnSchemaChange),
-			Maintenance: v1.Maintenance{SnapshotAge: v1.Duration(d.SnapshotAge), SnapshotCount: d.SnapshotCount, Compact: d.Compact, FileSize: v1.ByteSize(d.FileBytes)},
-		}
-		for _, f := range d.PartitionBy {
-			one.PartitionBy = append(one.PartitionBy, v1.PartitionField(f.String()))
-		}
-		m.Deliver = append(m.Deliver, one)
-	}
-	return m
+func zoneFromModel(m v1.ZoneRule) Zone {
+	return Zone{ExpireAfter: time.Duration(m.ExpireAfter), KeepVersions: m.KeepVersions}
+}
+
+func (z Zone) toModel() v1.ZoneRule {
+	return v1.ZoneRule{ExpireAfter: v1.Duration(z.ExpireAfter), KeepVersions: z.KeepVersions}
 }
 
 // document is the JSON form of a Project, which the engine keeps to plan against.
 type document struct {
 	Project   v1.Project         `json:"project"`
+	Functions []functionDocument `json:"functions,omitempty"`
 	Pipelines []pipelineDocument `json:"pipelines"`
+}
+
+type functionDocument struct {
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+	v1.Function
 }
 
 type pipelineDocument struct {
@@ -128,6 +103,10 @@ type pipelineDocument struct {
 // with the text of every SQL file. Passwords in addresses are not in it (I7).
 func (p *Project) MarshalJSON() ([]byte, error) {
 	doc := document{Project: p.toModel(), Pipelines: []pipelineDocument{}}
+	for i := range p.Functions {
+		f := &p.Functions[i]
+		doc.Functions = append(doc.Functions, functionDocument{f.Name, f.Digest, f.toModel()})
+	}
 	for i := range p.Pipelines {
 		pd := pipelineDocument{File: p.Pipelines[i].File, Pipeline: p.Pipelines[i].toModel()}
 		for _, t := range p.Pipelines[i].Transforms {
@@ -148,6 +127,9 @@ func (p *Project) UnmarshalJSON(b []byte) error {
 		return &tarn.Error{Code: tarn.CodeUnsupported, Detail: fmt.Sprintf("version %d of the project format is not known", doc.Project.Version)}
 	}
 	*p = *fromModel(doc.Project)
+	for _, fd := range doc.Functions {
+		p.Functions = append(p.Functions, functionFromModel(fd.Name, fd.Function, fd.Digest))
+	}
 	for _, pd := range doc.Pipelines {
 		if len(pd.SQL) != len(pd.Transform) {
 			return &tarn.Error{Code: tarn.CodeInvalid, Detail: "the stored project lacks the SQL of pipeline " + string(pd.Pipeline.Pipeline)}
@@ -159,5 +141,6 @@ func (p *Project) UnmarshalJSON(b []byte) error {
 }
 
 func (p *Project) sort() {
+	slices.SortFunc(p.Functions, func(a, b Function) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(p.Pipelines, func(a, b Pipeline) int { return strings.Compare(a.Name, b.Name) })
 }

@@ -18,11 +18,7 @@ func (l *loader) pipeline(name string) (pipelineFile, bool) {
 	}
 	f.yamlFile = file
 	m := &f.model
-	if f.doc.Has("source") && m.Source.HTTP == nil {
-		if known := f.doc.Fault("source", "", "", ""); !l.hasFaultUnder(name, known.Path) {
-			l.fault(file, "source", CodeMissing, "the source names no door", "write http: {}")
-		}
-	}
+	l.source(f)
 	if m.Stream.MaxBytes > 0 && m.Stream.Shards > 0 && int64(m.Stream.MaxBytes)/int64(m.Stream.Shards) < 64<<20 {
 		if int64(m.Stream.MaxBytes) >= 64<<20 { // below, the range has been reported
 			l.fault(file, "stream.max_bytes", tarn.CodeInvalid, fmt.Sprintf("%s over %d shards are less than 64MiB for each", m.Stream.MaxBytes, m.Stream.Shards),
@@ -39,12 +35,8 @@ func (l *loader) pipeline(name string) (pipelineFile, bool) {
 	}
 	l.schema(file, m.Schema)
 	known := l.transforms(&f)
-	for i, d := range m.Deliver {
-		path := fmt.Sprintf("deliver[%d]", i)
-		if d.RawBackup {
-			l.fault(file, path+".raw_backup", tarn.CodeUnsupported, "raw backup is not available yet", "take it away; the stream keeps the accepted bytes for its retention")
-		}
-		l.partition(file, path+".partition_by", d.PartitionBy, known)
+	for i := range m.Deliver {
+		l.deliver(f, i, known)
 	}
 	return f, true
 }
@@ -96,43 +88,6 @@ func foldedTwins(t tarn.Type) (a, b string, found bool) {
 		}
 	}
 	return "", "", false
-}
-
-// columnsIn says which columns a delivery partitions, where that is known.
-type columnsIn struct {
-	fields []tarn.Field
-	from   string // "the declared schema", or "the result of sql/telemetry.sql"
-}
-
-// transforms reads and checks the statements and returns the columns after the last one, or nil
-// when they are not known before data arrives.
-func (l *loader) transforms(f *pipelineFile) *columnsIn {
-	var known *columnsIn
-	if s := schemaOf(f.model.Schema); s != nil && !l.hasFaultUnder(f.name, "schema") {
-		known = &columnsIn{s.Fields, "the declared schema"}
-	}
-	for i, t := range f.model.Transform {
-		path := fmt.Sprintf("transform[%d]", i)
-		hasSQL, hasFunction := f.doc.Has(path+".sql"), f.doc.Has(path+".function")
-		text := ""
-		switch {
-		case hasSQL && hasFunction:
-			l.fault(f.yamlFile, path, tarn.CodeInvalid, "a step is either sql or a function", "write two steps")
-		case hasFunction:
-			if t.Function != "" {
-				l.fault(f.yamlFile, path+".function", tarn.CodeUnsupported, "functions are not available yet", "transform with sql")
-			}
-		case hasSQL:
-			if t.SQL != "" {
-				text = l.sql(f.yamlFile, path+".sql", t.SQL)
-			}
-		case !l.hasFaultUnder(f.name, path):
-			l.fault(f.yamlFile, path, CodeMissing, "the step does nothing", "write sql: sql/NAME.sql")
-		}
-		f.sql = append(f.sql, text)
-		known = l.describe(f.yamlFile, path+".sql", t.SQL, text, known)
-	}
-	return known
 }
 
 // partition checks the partition fields of a table against each other and against its columns.
@@ -189,13 +144,8 @@ var partitionKinds = map[tarn.Transform][]tarn.Kind{
 }
 
 func (l *loader) partitionColumn(f yamlFile, path string, field tarn.PartitionField, known *columnsIn) {
-	column := tarn.Schema{Fields: known.fields}.Lookup(field.Source)
+	column := l.column(f, path, v1.ColumnName(field.Source), known)
 	if column == nil {
-		var names []string
-		for _, c := range known.fields {
-			names = append(names, c.Name)
-		}
-		l.fault(f, path, tarn.CodeInvalid, fmt.Sprintf("there is no column %s in %s", field.Source, known.from), columnHint(field.Source, names))
 		return
 	}
 	if kinds := partitionKinds[field.Transform]; !slices.Contains(kinds, column.Type.Kind) {

@@ -2,11 +2,8 @@ package project
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
-
-	v1 "github.com/tarn-data/tarn/project/v1"
 )
 
 // Action is what applying a project does to one thing.
@@ -20,13 +17,14 @@ const (
 	Remove Action = "remove" // from the project; data is never deleted by it
 )
 
-// Change is what applying a project does to one stream, pipeline or table, or to the settings.
+// Change is what applying a project does to one function, stream, pipeline, table or other delivery,
+// or to the settings.
 type Change struct {
 	Action Action        `json:"action"`
-	Kind   string        `json:"kind"` // settings, stream, pipeline or table
+	Kind   string        `json:"kind"` // settings, function, stream, pipeline, table or delivery
 	Name   string        `json:"name"`
 	Fields []FieldChange `json:"fields,omitempty"` // of a change
-	Note   string        `json:"note,omitempty"`   // what a removal means
+	Note   string        `json:"note,omitempty"`   // what it means
 	Unsafe bool          `json:"unsafe"`           // it, or one of its fields, can lose or strand data
 }
 
@@ -55,7 +53,7 @@ func Plan(old, new *Project) Changes {
 		c.compare("settings", new.Name, settings(old), settings(new))
 	}
 	olds, news := parts(old), parts(new)
-	for _, kind := range []string{"stream", "pipeline", "table"} {
+	for _, kind := range []string{"function", "stream", "pipeline", "table", "delivery"} {
 		for _, name := range unionOfNames(olds[kind], news[kind]) {
 			before, had := olds[kind][name]
 			after, has := news[kind][name]
@@ -63,19 +61,23 @@ func Plan(old, new *Project) Changes {
 			case !had:
 				c = append(c, Change{Action: Create, Kind: kind, Name: name})
 			case !has:
-				c = append(c, Change{Action: Remove, Kind: kind, Name: name, Note: removal[kind], Unsafe: kind != "pipeline"})
+				c = append(c, Change{Action: Remove, Kind: kind, Name: name, Note: removal[kind], Unsafe: removal[kind] != ""})
 			default:
 				c.compare(kind, name, before, after)
+			}
+			if kind == "function" && has && !new.uses(name) {
+				c[len(c)-1].Note = "no pipeline uses it"
 			}
 		}
 	}
 	return c
 }
 
+// removal says what it means to remove a thing of each kind, where that can strand data.
 var removal = map[string]string{
 	"stream":   "its door closes and its undelivered records are not delivered; the data stays on disk",
-	"pipeline": "",
 	"table":    "nothing is delivered to it any more; its data stays",
+	"delivery": "nothing is delivered to it any more; its data stays",
 }
 
 // property is one setting of a thing, in text.
@@ -111,87 +113,6 @@ func (c *Changes) compare(kind, name string, before, after []property) {
 		ch.Fields = append(ch.Fields, f)
 	}
 	*c = append(*c, ch)
-}
-
-// parts returns the properties of every stream, pipeline and table by kind and name.
-func parts(p *Project) map[string]map[string][]property {
-	out := map[string]map[string][]property{"stream": {}, "pipeline": {}, "table": {}}
-	for i := range p.Pipelines {
-		pl := &p.Pipelines[i]
-		out["stream"][pl.Stream.Name] = streamProperties(pl)
-		out["pipeline"][pl.Name] = pipelineProperties(pl)
-		for _, d := range pl.Deliveries {
-			out["table"][d.Table] = tableProperties(pl, d)
-		}
-	}
-	return out
-}
-
-func settings(p *Project) []property {
-	m := p.toModel()
-	return []property{
-		{"name", p.Name}, {"engines.stream", p.Engines.Stream.String()}, {"engines.metadata", p.Engines.Metadata.String()},
-		{"engines.lake", p.Engines.Lake.String()}, {"server.listen", p.Server.Listen},
-		{"limits.record", m.Limits.Record.String()}, {"limits.body", m.Limits.Body.String()}, {"limits.memory", m.Limits.Memory.String()},
-		{"limits.query_memory", m.Limits.QueryMemory.String()}, {"limits.query_timeout", m.Limits.QueryTimeout.String()},
-	}
-}
-
-func streamProperties(p *Pipeline) []property {
-	props := []property{{"records", string(p.Records)}, {"shards", fmt.Sprint(p.Stream.Shards)}, {"retention", v1.Duration(p.Stream.Retention).String()}}
-	if p.Stream.MaxBytes > 0 {
-		props = append(props, property{"max_bytes", v1.ByteSize(p.Stream.MaxBytes).String()})
-	}
-	if p.Stream.PartitionKey != "" {
-		props = append(props, property{"partition_key", p.Stream.PartitionKey})
-	}
-	return props
-}
-
-func pipelineProperties(p *Pipeline) []property {
-	props := []property{{"stream", p.Stream.Name}}
-	if p.Owner != "" {
-		props = append(props, property{"owner", p.Owner})
-	}
-	if p.Description != "" {
-		props = append(props, property{"description", p.Description})
-	}
-	if p.Schema == nil {
-		props = append(props, property{"schema", "inferred"})
-	} else {
-		props = append(props, property{"schema", "declared"})
-		for _, f := range p.Schema.Fields {
-			value := f.Type.SQL()
-			if f.Required {
-				value += " required"
-			}
-			props = append(props, property{"schema." + f.Name, value})
-		}
-	}
-	for i, t := range p.Transforms {
-		props = append(props, property{fmt.Sprintf("transform[%d].sql", i), t.SQL})
-	}
-	var tables []string
-	for _, d := range p.Deliveries {
-		tables = append(tables, d.Table)
-	}
-	return append(props, property{"deliver", strings.Join(tables, ", ")})
-}
-
-func tableProperties(p *Pipeline, d Delivery) []property {
-	props := []property{{"pipeline", p.Name}, {"stream", p.Stream.Name}}
-	if len(d.PartitionBy) > 0 {
-		var fields []string
-		for _, f := range d.PartitionBy {
-			fields = append(fields, f.String())
-		}
-		props = append(props, property{"partition_by", strings.Join(fields, ", ")})
-	}
-	return append(props,
-		property{"buffer.size", v1.ByteSize(d.BufferBytes).String()}, property{"buffer.interval", v1.Duration(d.BufferInterval).String()},
-		property{"compression", d.Compression}, property{"on_schema_change", string(d.OnSchemaChange)},
-		property{"maintenance.snapshot_age", v1.Duration(d.SnapshotAge).String()}, property{"maintenance.snapshot_count", fmt.Sprint(d.SnapshotCount)},
-		property{"maintenance.compact", fmt.Sprint(d.Compact)}, property{"maintenance.file_size", v1.ByteSize(d.FileBytes).String()})
 }
 
 func unionOfNames(a, b map[string][]property) []string {

@@ -38,10 +38,16 @@ func judge(kind, path, from, to string, had, has bool) (note string, unsafe bool
 		return "records of the old stream that are undelivered stay behind", true
 	case "pipeline schema":
 		return "columns that differ from those so far follow on_schema_change", false
+	case "stream raw_backup":
+		if !has {
+			return "what was kept so far stays", false
+		}
 	case "pipeline deliver":
-		return "", false // the tables say it
-	case "table stream":
-		return "the table is fed from the beginning of the other stream", true
+		return "", false // the tables and deliveries say it
+	case "table stream", "delivery stream":
+		return "it is fed from the beginning of the other stream", true
+	case "delivery database.url", "delivery database.table":
+		return "rows delivered so far are not moved to the new place", true
 	case "table partition_by":
 		return "files written so far keep their division, and an existing table cannot change it yet", true
 	case "table maintenance.snapshot_age":
@@ -54,6 +60,10 @@ func judge(kind, path, from, to string, had, has bool) (note string, unsafe bool
 		}
 	}
 	switch {
+	case strings.HasPrefix(path, "zones.") && has && (!had || zoneKeeps(to) < zoneKeeps(from)):
+		return "objects beyond it are deleted", true
+	case strings.HasPrefix(path, "version of "):
+		return "it restarts with that version", false
 	case strings.HasPrefix(path, "limits."):
 		return "from the next start", false
 	case strings.HasPrefix(path, "schema."):
@@ -100,6 +110,9 @@ func widens(from, to string) bool {
 	}
 	return false
 }
+
+// zoneKeeps makes a rule of a zone, a duration or a count, comparable.
+func zoneKeeps(s string) int64 { return max(int64(duration(s)), int64(number(s))) }
 
 func number(s string) int { n, _ := strconv.Atoi(s); return n }
 

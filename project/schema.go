@@ -17,21 +17,23 @@ import (
 type described interface{ JSONSchema() map[string]any }
 
 // JSONSchema returns the JSON Schema (draft 7, the one that YAML editors know best) of tarn.yaml and
-// of pipeline files, generated from the model. schema.json beside this file holds the same bytes.
+// of pipeline and function files, generated from the model. schema.json beside this file holds the same bytes.
 func JSONSchema() []byte {
-	pipeline, settings := map[string]any{"$ref": "#/definitions/pipeline"}, map[string]any{"$ref": "#/definitions/project"}
+	ref := func(name string) map[string]any { return map[string]any{"$ref": "#/definitions/" + name} }
+	has := func(key string) map[string]any { return map[string]any{"required": []string{key}} }
 	root := map[string]any{
 		"$schema":     "http://json-schema.org/draft-07/schema#",
 		"$id":         "https://tarn-data.github.io/schema/v1.json",
 		"title":       "Tarn project",
-		"description": "tarn.yaml, or a pipeline under pipelines/",
+		"description": "tarn.yaml, a pipeline under pipelines/, or function.yaml under functions/NAME/",
 		"type":        "object",
-		"if":          map[string]any{"required": []string{"version"}},
-		"then":        settings,
-		"else":        pipeline,
+		"if":          has("version"),
+		"then":        ref("project"),
+		"else":        map[string]any{"if": has("runtime"), "then": ref("function"), "else": ref("pipeline")},
 		"definitions": map[string]any{
 			"project":  structSchema(reflect.TypeFor[v1.Project]()),
 			"pipeline": structSchema(reflect.TypeFor[v1.Pipeline]()),
+			"function": structSchema(reflect.TypeFor[v1.Function]()),
 		},
 	}
 	var b bytes.Buffer
@@ -102,10 +104,13 @@ func typeSchema(t reflect.Type, f strictyaml.Field) map[string]any {
 		return map[string]any{"type": "integer"}
 	case t.Kind() == reflect.Slice:
 		list := map[string]any{"type": "array", "items": typeSchema(t.Elem(), strictyaml.Field{})}
+		if f.Single {
+			return map[string]any{"anyOf": []any{list["items"], list}}
+		}
 		if f.Shorthand == nil {
 			return list
 		}
-		value := map[string]any{"type": "string"}
+		value := shorthandValue(t.Elem(), f.Shorthand[1])
 		return map[string]any{"anyOf": []any{map[string]any{"type": "object", "additionalProperties": value, "minProperties": 1}, list}}
 	case t.Kind() == reflect.Pointer:
 		s := structSchema(t.Elem())
@@ -113,6 +118,16 @@ func typeSchema(t reflect.Type, f strictyaml.Field) map[string]any {
 		return s
 	}
 	return structSchema(t)
+}
+
+// shorthandValue returns the schema of what stands behind a key of a shorthand mapping.
+func shorthandValue(elem reflect.Type, key string) map[string]any {
+	for _, f := range strictyaml.Fields(elem) {
+		if f.Name == key {
+			return typeSchema(f.Type, f)
+		}
+	}
+	panic("project: a shorthand names no key of " + elem.String()) // a test generates the whole model
 }
 
 // literal returns the JSON value of a text form in a tag.
@@ -141,6 +156,7 @@ func Reference() []byte {
 		"A name begins with `a-z` and goes on with `a-z`, `0-9` and `_`, at most 63 in all.\n")
 	section(&b, "tarn.yaml", "The settings of the project.", reflect.TypeFor[v1.Project]())
 	section(&b, "pipelines/NAME.yaml", "One pipeline in each file.", reflect.TypeFor[v1.Pipeline]())
+	section(&b, "functions/NAME/function.yaml", "One function in each folder, beside its code.", reflect.TypeFor[v1.Function]())
 	return []byte(b.String())
 }
 

@@ -96,18 +96,18 @@ const (
 
 // FileSource is the file-drop door: it takes every finished file of a folder once.
 type FileSource struct {
-	Path   string // a folder in the lake's bucket, such as landing/users; clean, with slashes
+	Path   string // a folder, such as landing/users; see Project.Path
 	Match  string // a glob over the file's name; see path.Match
 	Format FileFormat
 	Settle time.Duration // a file that has not changed for this long is finished
 	CSV    CSVOptions
 }
 
-// CSVOptions says how CSV is read. Empty is found out from the file.
+// CSVOptions says how CSV is read.
 type CSVOptions struct {
-	Delimiter string // one character
-	Header    string // "", "true" or "false"
-	Encoding  string // "", "utf-8", "utf-16" or "latin-1"
+	Delimiter string // one character; empty to find it out
+	Header    string // auto, present or absent
+	Encoding  string // utf-8, utf-16 or latin-1
 }
 
 // CatchUp says what becomes of the runs that were due while Tarn was down.

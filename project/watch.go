@@ -21,7 +21,7 @@ const maxWatched = 10_000 // files; further ones are not noticed (I8)
 
 // Watch calls changed after files of the project in dir were written, created, removed or renamed,
 // until ctx ends, and returns ctx's error. It compares the sizes and times of every .yaml, .yml
-// and .sql file and waits until two looks agree, so that one save, or a checkout of many
+// and .sql file and of the code of functions, and waits until two looks agree, so that one save, or a checkout of many
 // files, is one call. changed runs on Watch's goroutine: no call overlaps another, and changes
 // made during one are seen after it.
 func Watch(ctx context.Context, dir string, opts WatchOptions, changed func()) error {
@@ -82,25 +82,39 @@ func look(dir string, skip []string) map[string]stamp {
 			skipped[abs] = true
 		}
 	}
+	functions := filepath.Join(dir, functionsDir) + string(filepath.Separator)
 	out := map[string]stamp{}
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		isCode, follow := strings.HasPrefix(path, functions), false
 		switch {
 		case err != nil:
 			return nil
-		case d.IsDir():
-			abs, err := filepath.Abs(path)
-			if path != dir && (strings.HasPrefix(d.Name(), ".") || err != nil || skipped[abs]) {
-				return filepath.SkipDir
-			}
-			return nil
 		case len(out) >= maxWatched:
 			return filepath.SkipAll
-		case isYAML(d.Name()) || strings.HasSuffix(d.Name(), ".sql"):
-			if info, err := os.Stat(path); err == nil { // through links, as Load reads them
-				out[path] = stamp{info.Size(), info.ModTime().UnixNano(), info.Mode()}
+		case d.IsDir():
+			abs, err := filepath.Abs(path)
+			hidden := path != dir && (strings.HasPrefix(d.Name(), ".") || err != nil || skipped[abs])
+			follow = isCode && isPackages(d.Name()) && !hidden
+			if !follow && (hidden || isCode && !isCodeFolder(d.Name())) {
+				return filepath.SkipDir
 			}
+		default:
+			follow = isYAML(d.Name()) || strings.HasSuffix(d.Name(), ".sql") || isCode && isCodeFile(d.Name())
+		}
+		if !follow {
+			return nil
+		}
+		if info, err := os.Stat(path); err == nil { // through links, as Load reads them
+			out[path] = stamp{info.Size(), info.ModTime().UnixNano(), info.Mode()}
+		}
+		if d.IsDir() {
+			return filepath.SkipDir
 		}
 		return nil
 	})
 	return out
 }
+
+// isPackages reports whether a folder holds installed packages. Its own time tells that one came or
+// went; there are too many files in it to look at each.
+func isPackages(name string) bool { return name == "node_modules" || name == "site-packages" }

@@ -10,6 +10,7 @@ type Project struct {
 	Engines Engines `json:"engines" doc:"Where streams, metadata and the lake live. Every part has an embedded default in the data folder. Paths are relative to the project folder; '${NAME}' stands for an environment variable, so that no secret is written here."`
 	Server  Server  `json:"server" doc:"The HTTP listener."`
 	Limits  Limits  `json:"limits" doc:"Bounds on what Tarn accepts and uses."`
+	Zones   Zones   `json:"zones" doc:"How long objects of the zones live that are not table data."`
 }
 
 // Engines names the engine behind each part.
@@ -33,6 +34,18 @@ type Limits struct {
 	QueryTimeout Duration `json:"query_timeout" default:"60s" min:"1s" max:"24h" example:"60s" doc:"How long one query may run."`
 }
 
+// Zones holds the lifecycle rules. Tables have 'maintenance' instead.
+type Zones struct {
+	Raw     ZoneRule `json:"raw" doc:"Raw backups and the originals of dropped files."`
+	Cleaned ZoneRule `json:"cleaned" doc:"Records that passed, in their original format."`
+}
+
+// ZoneRule is the lifecycle rule of one zone.
+type ZoneRule struct {
+	ExpireAfter  Duration `json:"expire_after,omitempty" min:"1h" max:"876000h" example:"90d" doc:"Objects older than this are deleted. Default: never."`
+	KeepVersions int      `json:"keep_versions,omitempty" min:"1" max:"100000" example:"3" doc:"The newest versions that stay of an object of one name, such as a file dropped again. Default: all."`
+}
+
 // Pipeline is the content of one file under pipelines/.
 type Pipeline struct {
 	Pipeline    Name        `json:"pipeline" required:"true" example:"telemetry" doc:"The name of the pipeline."`
@@ -41,18 +54,10 @@ type Pipeline struct {
 	Source      Source      `json:"source" doc:"The door its records come through. Default: 'http: {}'."`
 	Records     string      `json:"records" default:"json" enum:"json,opaque" example:"json" doc:"What a record is. 'json': a JSON object; a request holds one, an array of them, or one per line. 'opaque': bytes that Tarn does not look into; every request body is one record."`
 	Stream      Stream      `json:"stream" doc:"The durable log the records wait in."`
-	Schema      []Column    `json:"schema,omitempty" shorthand:"name,type" example:"{ts: TIMESTAMP, device_id: VARCHAR}" doc:"The columns of the records as they arrive, before the transforms: a mapping of column to SQL type, or a list. Without it, the columns are inferred from the data."`
-	Transform   []Transform `json:"transform,omitempty" example:"[{sql: sql/telemetry.sql}]" doc:"What is done to every batch, in order; the result of one is 'records' to the next."`
-	Deliver     []Delivery  `json:"deliver" required:"true" example:"[{table: curated.telemetry}]" doc:"The tables the result goes to. An empty list keeps the records in the stream only."`
+	Schema      []Column    `json:"schema,omitempty" shorthand:"name,type" example:"{ts: TIMESTAMP, device_id: VARCHAR}" doc:"The columns of the records as they arrive, or as the functions return them, before the other steps: a mapping of column to SQL type, or a list. Without it, the columns are inferred from the data."`
+	Transform   []Transform `json:"transform,omitempty" example:"[{sql: sql/telemetry.sql}]" doc:"What is done to every batch, in order; the result of one is 'records' to the next. A step is exactly one key. Functions come first."`
+	Deliver     []Delivery  `json:"deliver" required:"true" example:"[{table: curated.telemetry}]" doc:"Where the result goes, each exactly one of 'table', 'database' and 'cleaned'. An empty list keeps the records in the stream only."`
 }
-
-// Source is where records come from: exactly one door.
-type Source struct {
-	HTTP *HTTPSource `json:"http,omitempty" doc:"Producers post records to '/v1/streams/{stream}/records'. It has no settings yet: 'http: {}'."`
-}
-
-// HTTPSource is the HTTP door.
-type HTTPSource struct{}
 
 // Stream is the durable log of a pipeline.
 type Stream struct {
@@ -71,21 +76,27 @@ type Column struct {
 	Required bool       `json:"required,omitempty" doc:"A record without a value here is a failed record."`
 }
 
-// Transform is one step: SQL, or a function.
-type Transform struct {
-	SQL      SQL  `json:"sql,omitempty" example:"sql/telemetry.sql" doc:"The path of a '.sql' file in the project, or the statement itself: one 'SELECT … FROM records'."`
-	Function Name `json:"function,omitempty" example:"enrich" doc:"The name of a function. **Not available yet.**"`
-}
-
-// Delivery is one table fed by a pipeline.
+// Delivery is one place that a pipeline feeds. Everything behind buffer is for tables.
 type Delivery struct {
-	Table          TableName        `json:"table" required:"true" example:"curated.telemetry" doc:"The table, in the zone 'curated'."`
-	PartitionBy    []PartitionField `json:"partition_by,omitempty" example:"[hour(ts)]" doc:"How the files of the table are divided: a column, 'year|month|day|hour(column)', 'bucket(16, column)' or 'truncate(8, column)'. Between '[ ]', quote what holds a comma."`
+	Table          TableName        `json:"table,omitempty" example:"curated.telemetry" doc:"The table, in the zone 'curated'."`
+	Database       *Database        `json:"database,omitempty" example:"{url: 'postgres://app@db/app', table: users, key: user_id}" doc:"A table of a database outside of Tarn."`
+	Cleaned        Name             `json:"cleaned,omitempty" example:"users" doc:"The name in the zone 'cleaned': the records that passed every step, in their original format."`
+	When           Condition        `json:"when,omitempty" example:"list_contains(columns, 'user_id')" doc:"For 'source: files': an SQL condition that chooses the files delivered here, over 'file_name', 'file_size' (bytes), 'format', 'columns' (a list of names) and 'sample' (JSON, the first records). Default: all."`
+	RawBackup      bool             `json:"raw_backup,omitempty" doc:"Keep exactly the accepted bytes of the stream in the zone 'raw'. It is enough to write it at one delivery of the pipeline."`
 	Buffer         Buffer           `json:"buffer" doc:"When staged rows become a file. They are visible to SQL before."`
+	PartitionBy    []PartitionField `json:"partition_by,omitempty" example:"[hour(ts)]" doc:"How the files of the table are divided: a column, 'year|month|day|hour(column)', 'bucket(16, column)' or 'truncate(8, column)'. Between '[ ]', quote what holds a comma."`
 	Compression    string           `json:"compression" default:"snappy" enum:"snappy,zstd,none" example:"snappy" doc:"The compression of the Parquet files."`
 	OnSchemaChange string           `json:"on_schema_change" default:"evolve" enum:"evolve,fail,ignore" example:"evolve" doc:"What a record does that has new or changed columns. 'evolve': new columns are added and numbers widen. 'fail': it becomes a failed record. 'ignore': new columns are left out, and what else does not fit becomes a failed record."`
-	RawBackup      bool             `json:"raw_backup,omitempty" doc:"Keep exactly the accepted bytes in the zone 'raw'. **Not available yet.**"`
 	Maintenance    Maintenance      `json:"maintenance" doc:"What is done to the table in the background."`
+}
+
+// Database is a table outside of Tarn.
+type Database struct {
+	URL   DatabaseURL  `json:"url" required:"true" example:"postgres://app:${PGPASSWORD}@db/app" doc:"A 'postgres://' URL, or the path of a SQLite file relative to the project. '${NAME}' stands for an environment variable."`
+	Table TargetTable  `json:"table" required:"true" example:"users" doc:"The table, or 'schema.table'. It must exist with columns of the names delivered."`
+	Key   []ColumnName `json:"key,omitempty" single:"true" example:"user_id" doc:"The column, or the list of columns, that 'upsert' finds a row by."`
+	Mode  string       `json:"mode" default:"append" enum:"append,upsert" example:"upsert" doc:"'append': every row is inserted. 'upsert': a row replaces the one with its key."`
+	Name  Name         `json:"name,omitempty" example:"users" doc:"The name of the delivery is 'database.NAME', and its progress is kept under it. Default: the table without its schema."`
 }
 
 // Buffer says when staged rows become a file; whichever comes first.

@@ -66,8 +66,10 @@ func (t *TableName) UnmarshalText(b []byte) error {
 		return &tarn.Error{Code: tarn.CodeInvalid, Detail: quote(s) + " names no zone", Hint: "write " + Zone + "." + s}
 	case !ok:
 		return &tarn.Error{Code: tarn.CodeInvalid, Detail: quote(s) + " is not the name of a table", Hint: nameHint(s, Zone+".")}
-	case zone == "raw" || zone == "cleaned":
-		return &tarn.Error{Code: tarn.CodeUnsupported, Detail: "delivery to the zone " + zone + " is not available yet", Hint: "write " + Zone + "." + name}
+	case zone == "raw":
+		return &tarn.Error{Code: tarn.CodeInvalid, Detail: "the zone raw has no tables", Hint: "write raw_backup: true to keep the accepted bytes there"}
+	case zone == "cleaned":
+		return &tarn.Error{Code: tarn.CodeInvalid, Detail: "the zone cleaned has no tables", Hint: "write cleaned: " + name + " in place of table"}
 	case zone != Zone:
 		return &tarn.Error{Code: tarn.CodeInvalid, Detail: quote(zone) + " is not a zone that pipelines deliver to", Hint: "write " + Zone + ".NAME"}
 	case !nameRegexp.MatchString(name):

@@ -46,3 +46,28 @@ func (PartitionField) JSONSchema() map[string]any {
 func (Address) JSONSchema() map[string]any {
 	return map[string]any{"type": "string", "pattern": `^.*:[0-9]{1,5}$`}
 }
+
+// JSONSchema returns the schema of a schedule.
+func (Schedule) JSONSchema() map[string]any {
+	return map[string]any{"type": "string", "pattern": `^\s*\S+(\s+\S+){4}\s*$`}
+}
+
+// JSONSchema returns the schema of a way to mask.
+func (MaskMethod) JSONSchema() map[string]any {
+	return map[string]any{"anyOf": []any{
+		map[string]any{"type": "string", "pattern": `^(hash|redact|truncate\([0-9]+\))$`},
+		map[string]any{"type": "object", "additionalProperties": false, "required": []string{"truncate"}, "properties": map[string]any{
+			"truncate": map[string]any{"type": "integer", "minimum": 1, "maximum": MaxTruncate, "markdownDescription": "How many characters stay."},
+		}},
+	}}
+}
+
+// JSONSchema returns the schema of the value of an environment variable.
+func (PlainText) JSONSchema() map[string]any {
+	return map[string]any{"type": []string{"string", "number"}}
+}
+
+// JSONSchema returns the schema of the name of an environment variable.
+func (VariableName) JSONSchema() map[string]any {
+	return map[string]any{"type": "string", "pattern": variableRegexp.String()}
+}

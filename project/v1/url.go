@@ -60,7 +60,7 @@ func (u URL) Reveal(lookup func(string) (string, bool)) (string, error) {
 	})
 	if missing != "" {
 		return "", &tarn.Error{Code: tarn.CodeInvalid, Detail: "the environment variable " + missing[2:len(missing)-1] + " is not set",
-			Hint: "tarn.yaml names it in engines; set it before starting"}
+			Hint: "the project names it in an address; set it before starting"}
 	}
 	return s, nil
 }
@@ -160,6 +160,28 @@ func (u *MetadataURL) UnmarshalText(b []byte) error {
 	if strings.Contains(s, "://") {
 		err = checkURL(s, what, hint, "postgres", "postgresql")
 	} else {
+		err = checkPath(s, what, hint)
+	}
+	if err == nil {
+		u.URL = NewURL(s)
+	}
+	return err
+}
+
+// DatabaseURL addresses a database outside of Tarn.
+type DatabaseURL struct{ URL }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (u *DatabaseURL) UnmarshalText(b []byte) error {
+	const what, hint = "a database", "write postgres://USER@HOST/DATABASE, or the path of a SQLite file"
+	s := string(b)
+	var err error
+	switch {
+	case s == Embedded:
+		err = &tarn.Error{Code: tarn.CodeInvalid, Detail: "there is no embedded database to deliver to", Hint: hint}
+	case strings.Contains(s, "://"):
+		err = checkURL(s, what, hint, "postgres", "postgresql")
+	default:
 		err = checkPath(s, what, hint)
 	}
 	if err == nil {

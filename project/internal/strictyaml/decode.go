@@ -133,7 +133,10 @@ func (d *Document) value(n ast.Node, v reflect.Value, f Field, canon, display st
 		d.places[canon] = resolved
 	}
 	t := v.Type()
+	_, isMapping := n.(*ast.MappingNode)
 	switch {
+	case isMapping && IsText(t) && takesKeys(t):
+		d.structValue(n, v, f, canon, display)
 	case IsText(t), t.Kind() == reflect.String, t.Kind() == reflect.Bool, t.Kind() == reflect.Int, t.Kind() == reflect.Int64:
 		d.scalar(n, v, f, display)
 	case t.Kind() == reflect.Pointer:

@@ -13,6 +13,7 @@
 //	min, max   the permitted range, in the type's own text form
 //	example    a value to show in a hint
 //	shorthand  "name,type": a list of structs may be written as a mapping of name to type
+//	single     "true": a list of one may be written as its element
 //
 // The parser below is github.com/goccy/go-yaml; size, tokens, depth and alias expansion are bounded
 // before and around it, so that no input costs more than a second or a few tens of MiB (I8).

@@ -18,6 +18,7 @@ type Field struct {
 	Min, Max  string
 	Example   string
 	Shorthand []string // the keys of the element that a mapping's key and value stand for
+	Single    bool     // a list of one may be written as its element
 }
 
 // Fields returns the keys of a struct type in the order of its text. Fields without a json tag are
@@ -31,7 +32,7 @@ func Fields(t reflect.Type) []Field {
 			continue
 		}
 		f := Field{Name: name, Index: i, Type: sf.Type, Doc: strings.ReplaceAll(sf.Tag.Get("doc"), "'", "`"), Required: sf.Tag.Get("required") == "true",
-			Default: sf.Tag.Get("default"), Min: sf.Tag.Get("min"), Max: sf.Tag.Get("max"), Example: sf.Tag.Get("example")}
+			Default: sf.Tag.Get("default"), Min: sf.Tag.Get("min"), Max: sf.Tag.Get("max"), Example: sf.Tag.Get("example"), Single: sf.Tag.Get("single") == "true"}
 		if e := sf.Tag.Get("enum"); e != "" {
 			f.Enum = strings.Split(e, ",")
 		}
@@ -47,6 +48,9 @@ var textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 
 // IsText reports whether values of t are read from text by their own UnmarshalText.
 func IsText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textUnmarshaler) }
+
+// takesKeys reports whether a type with a text form may be written as keys and values instead.
+func takesKeys(t reflect.Type) bool { return t.Kind() == reflect.Struct && len(Fields(t)) > 0 }
 
 // setText sets v from the text form of its type; strings, integers and booleans take their own.
 func setText(v reflect.Value, text string) error {

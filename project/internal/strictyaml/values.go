@@ -146,6 +146,11 @@ func (d *Document) list(n ast.Node, v reflect.Value, f Field, canon, display str
 		}
 		d.shorthand(x, v, f, canon, display)
 	default:
+		if _, isScalar := scalarText(n); isScalar && f.Single {
+			v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+			d.value(n, v.Index(0), elem, canon+"[0]", display)
+			return
+		}
 		d.wrongType(n, display, "a list", f)
 	}
 }

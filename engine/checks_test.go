@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/tarn-data/tarn/project"
+)
+
+// Conditions and steps are judged by the SQL engine that runs them.
+func TestConditions(t *testing.T) {
+	c, err := NewChecker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for condition, want := range map[string]string{
+		"speed >= 0":                            "",
+		"speed between 0 and 400 -- in m/s":     "",
+		"speed IS NULL OR name LIKE 'a;b%)'":    "",
+		"tags IS NULL OR len(tags) < 3":         "",
+		"speed":                                 "the expression is not true or false",
+		"sped >= 0":                             `"sped" not found`,
+		"speed >= ":                             "syntax error",
+		"speed >= 0) OR (1 = 1":                 "a parenthesis is closed that was not opened",
+		"speed >= 0; SELECT 1":                  "there is a semicolon",
+		"speed > (SELECT x FROM other)": "reads other",
+		"speed > (SELECT count(*) FROM read_csv('/etc/passwd'))": "read_csv",
+		"max(speed) > 0": "aggregate",
+		"/* speed":       "there is no condition",
+	} {
+		t.Run(condition, func(t *testing.T) {
+			fsys := fstest.MapFS{"tarn.yaml": {Data: []byte("version: 1\nname: t\n")}, "pipelines/p.yaml": {Data: []byte("pipeline: p\n" +
+				"schema: {speed: DOUBLE, name: VARCHAR, tags: 'VARCHAR[]'}\ntransform:\n  - filter: |-\n      " + condition + "\ndeliver: []\n")}}
+			_, faults := project.Load(fsys, c.Options())
+			got := faults.String()
+			if want == "" && got != "" || !strings.Contains(got, want) || want != "" && !strings.HasPrefix(got, "pipelines/p.yaml:4:") && !strings.HasPrefix(got, "pipelines/p.yaml:5:") {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// What a route may ask of a file is known to the SQL engine with its types.
+func TestWhenConditions(t *testing.T) {
+	c, err := NewChecker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fsys := fstest.MapFS{"tarn.yaml": {Data: []byte("version: 1\nname: t\n")}, "pipelines/p.yaml": {Data: []byte("pipeline: p\nsource: {files: {path: landing/p}}\n" +
+		"deliver:\n  - table: curated.p\n    when: list_contains(columns, 'user_id') AND file_size < 1000000 AND format = 'csv' AND file_name LIKE 'u%' AND sample->>'$[0].user_id' IS NOT NULL\n")}}
+	if _, faults := project.Load(fsys, c.Options()); len(faults) > 0 {
+		t.Error(faults)
+	}
+}
+
+// What this engine does not run is refused, not left undone.
+func TestCheckWired(t *testing.T) {
+	for text, want := range map[string]string{
+		"source: {files: {path: landing}}\ndeliver: []\n":                            "source: files",
+		"transform: [{filter: 'a > 0'}]\ndeliver: []\n":                              "transform[0]: filter",
+		"deliver: [{table: curated.p, raw_backup: true}]\n":                          "raw_backup",
+		"deliver: [{cleaned: p}]\n":                                                  "deliver[0]: cleaned",
+		"deliver: [{table: curated.p}, {database: {url: a.db, table: b}}]\n":         "deliver[1]: database",
+		"transform: [{sql: SELECT * FROM records}]\ndeliver: [{table: curated.p}]\n": "",
+	} {
+		fsys := fstest.MapFS{"tarn.yaml": {Data: []byte("version: 1\nname: t\n")}, "pipelines/p.yaml": {Data: []byte("pipeline: p\n" + text)}}
+		p, faults := project.Load(fsys, project.Options{})
+		if p == nil {
+			t.Fatal(faults)
+		}
+		if err := checkWired(p.Pipelines[0]); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
