@@ -69,7 +69,8 @@ bench: build ## the benchmark with its ratios (EVENTS=2000000, BENCHFLAGS=--json
 	@bin/tarn bench --events $(EVENTS) $(BENCHFLAGS)
 
 .PHONY: soak
-soak: ## kill the server ROUNDS=300 times under load and compare every record
+soak: ## kill the server ROUNDS=300 times under load and compare every record; ten minutes at 512 MiB
+	TARN_MEMORY_SECONDS=600 $(GO) test -count=1 -timeout 1h -v -run TestMemoryBound ./internal/crashtest
 	TARN_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 8h -v -run TestCrash ./internal/crashtest
 
 .PHONY: generate

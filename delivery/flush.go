@@ -49,6 +49,7 @@ func (w *Worker) commit(ctx context.Context, n int) error {
 	for _, p := range c.Progress {
 		records += int64(p.RecordsIn)
 	}
+	w.newFiles.Store(int64(len(c.Add)))
 	w.committed(items)
 	took := time.Since(began)
 	if f := w.cfg.Metrics.Committed; f != nil {

@@ -42,7 +42,7 @@ func (w *Worker) convert(ctx context.Context, c *chunk, p *plan) (*item, error) 
 // rows converts the lines of a chunk. What needs more memory than there is gets a second try alone
 // and into the tail, where no partition has to be kept open.
 func (w *Worker) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
-	err := w.write(ctx, c, p, it, c.bytes >= w.cfg.DirectBytes)
+	err := w.write(ctx, c, p, it, c.bytes >= w.cfg.DirectBytes && !w.scattered())
 	if tarn.CodeOf(err) != tarn.CodeTooLarge {
 		return err
 	}
@@ -63,6 +63,7 @@ func (w *Worker) write(ctx context.Context, c *chunk, p *plan, it *item, final b
 	if it.final = final; final {
 		var files []table.DataFile
 		files, it.rows, err = w.conv.final(ctx, sel, p.schema(), p.parts, p.state)
+		w.newFiles.Store(int64(len(files)))
 		for _, f := range files {
 			it.segs = append(it.segs, newSegment(f))
 		}

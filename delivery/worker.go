@@ -37,6 +37,7 @@ type Worker struct {
 	ended   bool
 
 	chunkBytes atomic.Int64 // Config.ChunkBytes, or less after a conversion ran out of memory
+	newFiles   atomic.Int64 // made by the last commit, or by the last conversion into final files
 }
 
 // New returns a worker that has done nothing yet.
@@ -137,6 +138,20 @@ const (
 	maxFailedBytes   = 16 << 20
 )
 
+// filePause is the pause after a commit for every file it made. Records wait in the hot tail, where
+// queries see them, so that a table with very many partitions grows by tens of files a second and not
+// by thousands: each costs memory in every query and commit until compaction has merged it (I8).
+const filePause = 50 * time.Millisecond
+
+// interval is how long a record may wait for its commit.
+func (w *Worker) interval() time.Duration {
+	return max(w.cfg.BufferInterval, min(time.Duration(w.newFiles.Load())*filePause, time.Minute))
+}
+
+// scattered reports whether records go to so many partitions that only a whole buffer of them makes
+// files of some size.
+func (w *Worker) scattered() bool { return w.newFiles.Load() > partitionsAtOnce }
+
 // due reports whether what waits should be committed now.
 func (w *Worker) due() bool {
 	t := w.tail.totals()
@@ -144,7 +159,7 @@ func (w *Worker) due() bool {
 		return false
 	}
 	return t.bytes >= w.cfg.BufferBytes || t.failed >= maxFailedWaiting || t.failedBytes >= maxFailedBytes ||
-		time.Since(t.oldest) >= w.cfg.BufferInterval || w.wanted()
+		time.Since(t.oldest) >= w.interval() || w.wanted()
 }
 
 // wanted reports whether the tail holds all that some Flush call waits for.

@@ -124,6 +124,7 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 	e.done.Go(e.measure)
 	e.done.Go(e.keepMarks)
 	e.done.Go(e.watchDisk)
+	e.done.Go(e.watchMemory)
 	if e.opts.Watch {
 		e.done.Go(e.watch)
 	}

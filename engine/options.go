@@ -55,6 +55,7 @@ func (o Options) withDefaults() (Options, error) {
 // budget splits the memory a project grants the process (I8). The parts bound different stores: Go
 // heap for requests and streams, DuckDB for conversion, DuckDB for queries.
 type budget struct {
+	process  int64 // all of it
 	bodies   int64 // request bodies in flight
 	pending  int64 // appended and not durable yet, per stream
 	tail     int64 // recent messages kept for readers, per shard
@@ -74,7 +75,7 @@ func newBudget(l project.Limits, shards int) (budget, error) {
 	// A quarter is for what nobody counts: the program itself, DuckDB's memory outside its bound, and
 	// what allocators keep.
 	total := l.MemoryBytes / 4 * 3
-	b := budget{query: l.QueryMemoryBytes}
+	b := budget{process: l.MemoryBytes, query: l.QueryMemoryBytes}
 	if b.query <= 0 || b.query > total/2 {
 		b.query = total / 4
 	}
@@ -84,7 +85,7 @@ func newBudget(l project.Limits, shards int) (budget, error) {
 	b.pending = max(b.heap/4, 2*l.BodyBytes)
 	b.tail = min(16<<20, max(b.heap/8/int64(max(shards, 1)), 1<<20))
 	b.requests = int(max(b.heap/16/128/int64(max(shards, 1)), 10_000)) // about 128 bytes each
-	b.files = int(max(b.heap/16/1536, 2_000))                          // about 1.5 KiB each
+	b.files = int(max(b.heap/16/3072, 2_000))                          // about 3 KiB each
 	b.chunk = min(128<<20, max(total/8, 8<<20))
 	return b, nil
 }

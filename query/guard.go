@@ -1,13 +1,13 @@
 package query
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"os"
-	"strconv"
 	"sync"
 	"time"
+
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/internal/telemetry"
 )
 
 var errResident = errors.New("the process uses more memory than it may")
@@ -49,7 +49,7 @@ func (g *guard) watch(ctx context.Context) (context.Context, func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.live) == 0 && g.limit > 0 {
-		g.base = residentBytes()
+		g.base = telemetry.ResidentBytes()
 	}
 	g.next++
 	id := g.next
@@ -73,25 +73,19 @@ func (g *guard) loop() {
 		case <-t.C:
 		}
 		g.mu.Lock()
-		if len(g.live) > 0 && residentBytes() > max(g.limit, g.base+g.limit/4) {
-			for _, cancel := range g.live {
-				cancel(errResident)
+		if len(g.live) > 0 && g.over() {
+			duck.TrimMemory() // what was freed and kept is no reason to end a statement
+			if g.over() {
+				for _, cancel := range g.live {
+					cancel(errResident)
+				}
 			}
 		}
 		g.mu.Unlock()
 	}
 }
 
-// residentBytes returns what the process holds in memory, 0 where the system does not say.
-func residentBytes() int64 {
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
-	fields := bytes.Fields(b)
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseInt(string(fields[1]), 10, 64)
-	return pages * int64(os.Getpagesize())
+// over reports whether the running statements must end.
+func (g *guard) over() bool {
+	return telemetry.ResidentBytes() > max(g.limit, g.base+g.limit/4)
 }

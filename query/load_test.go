@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/internal/telemetry"
 )
 
 const endless = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE a.range * b.range % 7 = 3"
@@ -175,11 +176,11 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer res.Close()
-	before := residentBytes()
+	before := telemetry.ResidentBytes()
 	if err := res.Write(&w); err != nil {
 		t.Fatal(err)
 	}
-	if grown := residentBytes() - before; w < 400<<20 || grown > 100<<20 {
+	if grown := telemetry.ResidentBytes() - before; w < 400<<20 || grown > 100<<20 {
 		t.Errorf("wrote %d MB, grew by %d MB", w>>20, grown>>20)
 	}
 	if n, err := s.Memory(context.Background()); err != nil || n > 32<<20 {

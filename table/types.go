@@ -13,7 +13,7 @@ type Options struct {
 	Logger *slog.Logger     // default discards
 	Clock  func() time.Time // default time.Now
 	// CachedFiles bounds how many file descriptions stay in memory over all tables, the files of
-	// a manifest together (I8). Default 50,000; about 1.5 KiB each with 12 columns.
+	// a manifest together (I8). Default 50,000; about 3 KiB each with 15 columns.
 	CachedFiles int
 	// PreviousMetadata is how many superseded metadata files of a table are kept, so that engines
 	// which hold a metadata path can go on reading for a while. Default 20.

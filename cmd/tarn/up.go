@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
+	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/engine"
 )
 
@@ -30,6 +31,7 @@ func (f *runFlags) add(c *cobra.Command) {
 
 // start runs the project in dir.
 func (f *runFlags) start(ctx context.Context, dir string, log *slog.Logger) (*engine.Engine, error) {
+	duck.LimitArenas()
 	e, err := engine.New(engine.Options{Project: dir, Data: f.data, Listen: f.listen, Version: version, Watch: true, Logger: log})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,28 @@
+package duck
+
+/*
+#include <stdlib.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+static void limit_arenas(int n) { mallopt(M_ARENA_MAX, n); }
+static void trim(void) { malloc_trim(0); }
+#else
+static void limit_arenas(int n) {}
+static void trim(void) {}
+#endif
+*/
+import "C"
+
+import "runtime"
+
+// DuckDB takes what it does not count in its memory limit, such as the state of Parquet writers, from
+// the C library, which keeps freed memory in up to eight arenas for each CPU. The functions here bound
+// that (I8). They act on the whole process, and do nothing where the C library is not glibc.
+// Source: mallopt(3), malloc_trim(3).
+
+// LimitArenas makes the C library keep one arena for each thread of Go that may run. It has no effect
+// on arenas that exist: call it before the first instance is opened.
+func LimitArenas() { C.limit_arenas(C.int(runtime.GOMAXPROCS(0))) }
+
+// TrimMemory gives memory that was freed back to the operating system. It takes milliseconds.
+func TrimMemory() { C.trim() }
