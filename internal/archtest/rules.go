@@ -34,7 +34,6 @@ var owners = []owner{
 	{"github.com/apache/iceberg-go", "table", "a table commit is one transaction with its positions (I2), which holds only while one package writes Iceberg metadata"},
 	{"modernc.org/sqlite", "metadb", "one set of SQL serves SQLite and PostgreSQL only while the drivers stay behind package metadb"},
 	{"github.com/jackc/pgx", "metadb", "one set of SQL serves SQLite and PostgreSQL only while the drivers stay behind package metadb"},
-	{"github.com/twmb/avro", "catalog", "files that DuckDB cannot open are converted in one place"},
 	{"github.com/goccy/go-yaml", "project", "every fault in a project file is reported with its line, in one voice"},
 	{"github.com/spf13/cobra", "cmd/tarn", "flags and usage text belong to the command line; packages take Options"},
 	{"github.com/danielgtaylor/huma", "server", "the HTTP interface and its OpenAPI description are made in one place"},
