@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,6 +34,13 @@ type world struct {
 	db     *metadb.DB
 	bucket *fs.Bucket
 	runs   int
+}
+
+// tester is what testing.T and rapid.T have in common.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }
 
 func must[T any](v T, err error) T {
@@ -91,7 +97,7 @@ func start(cfg raw.Config) *running {
 	return &running{Writer: w, stop: func() { cancel(); <-done }}
 }
 
-func flush(t testing.TB, r *running) {
+func flush(t tester, r *running) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -110,7 +116,7 @@ type kept struct {
 }
 
 // put appends a segment and returns its records.
-func (w *world) put(t testing.TB, shard int, seg record.Segment) []kept {
+func (w *world) put(t tester, shard int, seg record.Segment) []kept {
 	t.Helper()
 	ack, err := w.stream.Append(context.Background(), shard, seg, "")
 	if err != nil {
@@ -148,7 +154,7 @@ func read(a *raw.Archive, s raw.Select) ([]kept, error) {
 	return out, nil
 }
 
-func objects(t testing.TB, a *raw.Archive) []raw.Object {
+func objects(t tester, a *raw.Archive) []raw.Object {
 	t.Helper()
 	var out []raw.Object
 	for o, err := range a.Objects(context.Background(), raw.Select{}) {
@@ -161,7 +167,7 @@ func objects(t testing.TB, a *raw.Archive) []raw.Object {
 }
 
 // same compares records in order of position.
-func same(t testing.TB, got, want []kept) {
+func same(t tester, got, want []kept) {
 	t.Helper()
 	want = slices.Clone(want)
 	slices.SortFunc(want, func(a, b kept) int {
@@ -181,7 +187,7 @@ func same(t testing.TB, got, want []kept) {
 }
 
 // whole checks that an archive is proved whole.
-func whole(t testing.TB, a *raw.Archive) {
+func whole(t tester, a *raw.Archive) {
 	t.Helper()
 	_, problems, err := a.Verify(context.Background(), true)
 	if err != nil || len(problems) > 0 {
@@ -394,5 +400,3 @@ func TestDamage(t *testing.T) {
 		t.Errorf("a missing object: %v", err)
 	}
 }
-
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
