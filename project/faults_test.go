@@ -21,7 +21,8 @@ import (
 var update = flag.Bool("update", false, "rewrite the expected results")
 
 // TestFaults loads every project of testdata/faults and compares its faults with the file want.
-// A file named "x (quoted)" is one Go string literal, for bytes that an archive cannot hold.
+// A file named "x (quoted)" is one Go string literal, for bytes that an archive cannot hold, and
+// one named "x (executable)" has the mode of a program.
 func TestFaults(t *testing.T) {
 	archives, err := filepath.Glob("testdata/faults/*.txtar")
 	if err != nil || len(archives) < 20 {
@@ -47,7 +48,7 @@ func TestFaults(t *testing.T) {
 					want = string(data)
 					continue
 				}
-				fsys[f.Name] = &fstest.MapFile{Data: data}
+				addFile(fsys, f.Name, data)
 			}
 			if _, ok := fsys["tarn.yaml"]; !ok && !strings.Contains(string(ar.Comment), "no tarn.yaml") {
 				fsys["tarn.yaml"] = &fstest.MapFile{Data: []byte("version: 1\nname: test\n")}
@@ -71,6 +72,15 @@ func TestFaults(t *testing.T) {
 				t.Errorf("faults (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// addFile adds a file, whose name may end in " (executable)".
+func addFile(fsys fstest.MapFS, name string, data []byte) {
+	name, executable := strings.CutSuffix(name, " (executable)")
+	fsys[name] = &fstest.MapFile{Data: data, Mode: 0o644}
+	if executable {
+		fsys[name].Mode = 0o755
 	}
 }
 
@@ -101,8 +111,22 @@ func checkSQL(_, sql string) error {
 
 var selectList = regexp.MustCompile(`(?is)SELECT\s+(.*?)\s+FROM\s+records`)
 
-// describe stands for DuckDB's binder over a bare list of columns.
+var conditionText = regexp.MustCompile(`(?s)^SELECT \(\n(.*)\n\) AS condition FROM records$`)
+
+// describe stands for DuckDB's binder over a bare list of columns, and over conditions, of which it
+// knows the first word.
 func describe(sql string, input tarn.Schema) ([]tarn.Field, error) {
+	if m := conditionText.FindStringSubmatch(sql); m != nil {
+		word, rest, _ := strings.Cut(strings.TrimSpace(m[1]), " ")
+		column := input.Lookup(word)
+		switch {
+		case column == nil:
+			return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "Binder Error: no column " + word + "\nLINE 2: " + m[1] + "\n        ^"}
+		case rest == "":
+			return []tarn.Field{*column}, nil
+		}
+		return []tarn.Field{{Name: "condition", Type: tarn.Type{Kind: tarn.Boolean}}}, nil
+	}
 	m := selectList.FindStringSubmatch(sql)
 	if m == nil {
 		return nil, &project.SQLError{Detail: "Binder Error: records is not read"}

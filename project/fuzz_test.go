@@ -35,8 +35,33 @@ func FuzzLoadPipeline(f *testing.F) {
 	f.Add([]byte("0\r"))
 	f.Add([]byte("pipeline: *a *\n*\n- x\n\n ]\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
-		fsys := files("pipelines/p.yaml", string(src), "sql/telemetry.sql", "SELECT * FROM records")
+		fsys := files("pipelines/p.yaml", string(src), "sql/telemetry.sql", "SELECT * FROM records",
+			"functions/enrich/function.yaml", "runtime: python\nhandler: app.handler\n", "functions/enrich/app.py", "")
 		p, faults := project.Load(fsys, project.Options{CheckSQL: checkSQL, Describe: describe})
+		checkLoaded(t, fsys, p, faults)
+	})
+}
+
+// The same for function.yaml.
+func FuzzLoadFunction(f *testing.F) {
+	archives, err := filepath.Glob("testdata/*/*.txtar")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range archives {
+		ar, err := txtar.ParseFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range ar.Files {
+			if strings.HasSuffix(file.Name, "/function.yaml") {
+				f.Add(file.Data)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		fsys := files("functions/f/function.yaml", string(src), "functions/f/app.py", "", "functions/f/index.mjs", "", "functions/f/bootstrap (executable)", "")
+		p, faults := project.Load(fsys, project.Options{})
 		checkLoaded(t, fsys, p, faults)
 	})
 }
@@ -44,6 +69,7 @@ func FuzzLoadPipeline(f *testing.F) {
 // The same for tarn.yaml.
 func FuzzLoadSettings(f *testing.F) {
 	for _, s := range []string{"version: 1\nname: x\n", "version: 1\nname: x\nengines: {stream: 'nats://u:p@h', metadata: 'postgres://u:${P}@h/d', lake: l}\n",
+		"version: 1\nname: x\nzones: {raw: {expire_after: 90d, keep_versions: 3}, cleaned: {expire_after: 1w}}\n",
 		"version: 1\nname: x\nserver: {listen: ':1'}\nlimits: {record: 1KB, body: 2MB, memory: 3GB, query_memory: 64MiB, query_timeout: 1m30s}\n"} {
 		f.Add([]byte(s))
 	}
@@ -81,7 +107,7 @@ func checkLoaded(t *testing.T, fsys fstest.MapFS, p *project.Project, faults pro
 		t.Fatalf("%v in %s", err, b)
 	}
 	sameAddress := cmp.Comparer(func(a, b project.URL) bool { return a.String() == b.String() })
-	if diff := cmp.Diff(p, q, sameAddress); diff != "" {
+	if diff := cmp.Diff(p, q, sameAddress, sameSchedule); diff != "" {
 		t.Fatalf("the JSON form differs (-want +got):\n%s", diff)
 	}
 	if plan := project.Plan(q, p); plan.Count(project.Leave) != len(plan) {

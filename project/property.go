@@ -76,15 +76,14 @@ func functionProperties(f *Function) []property {
 	props = append(props,
 		property{"timeout", m.Timeout.String()}, property{"memory", m.Memory.String()}, property{"retries", fmt.Sprint(f.Retries)},
 		property{"batch.records", fmt.Sprint(f.Batch.Records)}, property{"batch.bytes", m.Batch.Bytes.String()}, property{"batch.wait", m.Batch.Wait.String()},
-		property{"sandbox", string(f.Sandbox)})
+		property{"sandbox", string(f.Sandbox)}, property{"network", fmt.Sprint(f.Network)})
 	if f.Concurrency > 0 {
 		props = append(props, property{"concurrency", fmt.Sprint(f.Concurrency)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Environment)) {
 		props = append(props, property{"environment." + name, f.Environment[name]})
 	}
-	props = append(props, optional("secrets", strings.Join(f.Secrets, ", "))...)
-	return append(props, onOff("network", f.Network)...)
+	return append(props, optional("secrets", strings.Join(f.Secrets, ", "))...)
 }
 
 // shortVersion returns as much of a digest as people compare.

@@ -72,6 +72,9 @@ func TestJSONSchemaPatterns(t *testing.T) {
 		{v1.Name("").JSONSchema(), []string{"a", "fleet_2"}},
 		{v1.TableName("").JSONSchema(), []string{"curated.telemetry"}},
 		{v1.PartitionField("").JSONSchema(), []string{"ts", " hour(ts)", "Day (ts)", "bucket(16, id)", "truncate( 8,name )", `"a (b)"`, `hour("a b")`, "identity(x)", "größe"}},
+		{v1.Schedule{}.JSONSchema(), []string{"*/5 * * * *", " 0  6 * JAN MON-FRI "}},
+		{v1.MaskMethod{}.JSONSchema()["anyOf"].([]any)[0].(map[string]any), []string{"hash", "redact", "truncate(4)"}},
+		{v1.VariableName("").JSONSchema(), []string{"API_KEY", "_x", "a1"}},
 		{v1.Address("").JSONSchema(), []string{"127.0.0.1:8080", ":80", "[::1]:8080"}},
 		{v1.ByteSize(0).JSONSchema()["anyOf"].([]any)[1].(map[string]any), []string{"128MiB", "1 GB", "1.5KiB", "10B"}},
 	} {
@@ -87,7 +90,9 @@ func TestJSONSchemaPatterns(t *testing.T) {
 func TestReferenceNamesEveryKey(t *testing.T) {
 	ref := string(project.Reference())
 	for _, key := range []string{"version", "engines.metadata", "limits.query_timeout", "stream.partition_key", "schema[].type", "transform[].sql",
-		"deliver[].buffer.size", "deliver[].maintenance.snapshot_age", "source.http"} {
+		"deliver[].buffer.size", "deliver[].maintenance.snapshot_age", "source.http",
+		"source.files.csv.delimiter", "source.schedule", "transform[].validate[].on_fail", "transform[].mask[].method", "deliver[].database.key", "deliver[].when",
+		"zones.raw.expire_after", "batch.records", "environment[].name"} {
 		if !strings.Contains(ref, "| `"+key+"` |") {
 			t.Errorf("the reference lacks %s", key)
 		}

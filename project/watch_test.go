@@ -38,6 +38,12 @@ func TestWatch(t *testing.T) {
 			}
 		}, 1},
 		{"a file of another kind", func() { write(t, filepath.Join(dir, "notes.txt"), "x") }, 0},
+		{"the code of a function", func() { write(t, filepath.Join(dir, "functions/f/app.py"), "x") }, 1},
+		{"its edit", func() { write(t, filepath.Join(dir, "functions/f/app.py"), "xy") }, 1},
+		{"a package of a function", func() { write(t, filepath.Join(dir, "functions/f/node_modules/a/index.js"), "x") }, 1},
+		{"a file in a package", func() { write(t, filepath.Join(dir, "functions/f/node_modules/a/b.js"), "x") }, 0},
+		{"what python writes", func() { write(t, filepath.Join(dir, "functions/f/__pycache__/app.pyc"), "x") }, 0},
+		{"a crawler", func() { write(t, filepath.Join(dir, "crawlers/c.yaml"), "x") }, 1},
 		{"a hidden folder", func() { write(t, filepath.Join(dir, ".git/x.yaml"), "x") }, 0},
 		{"the data folder", func() { write(t, filepath.Join(dir, "data/x.yaml"), "x") }, 0},
 		{"several files", func() {

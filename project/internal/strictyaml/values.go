@@ -28,6 +28,8 @@ func (d *Document) scalar(n ast.Node, v reflect.Value, f Field, display string) 
 		hint := ""
 		switch {
 		case !isScalar:
+		case f.Enum != nil && want == "text":
+			hint = "one of " + strings.Join(f.Enum, ", ")
 		case v.Kind() == reflect.String && !IsText(v.Type()):
 			hint = "quote it"
 		case want == "a whole number" && isDecimal(text):
