@@ -1,0 +1,136 @@
+package decode
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/tarn-data/tarn"
+)
+
+// blockBytes is how much is read at once.
+const blockBytes = 256 << 10
+
+// blocks is a window over a text that moves forward. It holds at least one record of the largest
+// size, so that a record never has to be put together from pieces.
+type blocks struct {
+	src   io.Reader
+	buf   []byte // buf[at:] is unread
+	at    int
+	limit int // the most that one record may take
+	line  int64
+	end   bool // nothing more comes
+	err   error
+}
+
+func newBlocks(r io.Reader, limit int) *blocks {
+	b := &blocks{src: r, limit: limit, line: 1, buf: make([]byte, 0, 2*blockBytes)}
+	if b.more() && bytes.HasPrefix(b.buf, []byte("\xef\xbb\xbf")) {
+		b.at = 3
+	}
+	return b
+}
+
+// rest is what can be looked at without reading.
+func (b *blocks) rest() []byte { return b.buf[b.at:] }
+
+// more reads on. It reports false at the end of the text, and when what is unread is longer than a
+// record may be.
+func (b *blocks) more() bool {
+	if b.end || len(b.buf)-b.at > b.limit {
+		return false
+	}
+	if cap(b.buf)-len(b.buf) < blockBytes {
+		unread := len(b.buf) - b.at
+		if want := unread + 2*blockBytes; cap(b.buf) < want {
+			next := make([]byte, unread, 2*want)
+			copy(next, b.buf[b.at:])
+			b.buf = next
+		} else {
+			b.buf = b.buf[:copy(b.buf, b.buf[b.at:])]
+		}
+		b.at = 0
+	}
+	for {
+		n, err := b.src.Read(b.buf[len(b.buf):cap(b.buf)])
+		b.buf = b.buf[:len(b.buf)+n]
+		if err != nil {
+			b.end = true
+			if !errors.Is(err, io.EOF) {
+				b.err = err
+			}
+		}
+		if n > 0 || b.end {
+			return n > 0
+		}
+	}
+}
+
+// skip moves past n unread bytes.
+func (b *blocks) skip(n int) { b.at += n }
+
+// next returns the next line without its end, which is LF or CRLF, and moves past it; the second
+// result is how many bytes of the text it took. The error is io.EOF, a *Reject for a line longer
+// than a record may be, or what reading failed with.
+func (b *blocks) next() ([]byte, error) {
+	from := 0
+	for {
+		if n := bytes.IndexByte(b.buf[b.at+from:], '\n'); n >= 0 {
+			line := b.buf[b.at : b.at+from+n]
+			b.at += from + n + 1
+			b.line++
+			if len(line) > b.limit {
+				return nil, b.tooLong(line)
+			}
+			return trimReturn(line), nil
+		}
+		from = len(b.buf) - b.at
+		if b.more() {
+			continue
+		}
+		switch {
+		case from > b.limit:
+			text := clip(b.rest())
+			b.skipLine()
+			return nil, b.tooLong(text)
+		case b.err != nil:
+			return nil, b.fault()
+		case from == 0:
+			return nil, io.EOF
+		}
+		line := b.rest()
+		b.at = len(b.buf)
+		b.line++
+		return trimReturn(line), nil
+	}
+}
+
+// skipLine moves past the end of the line, however long it is.
+func (b *blocks) skipLine() {
+	for {
+		if n := bytes.IndexByte(b.rest(), '\n'); n >= 0 {
+			b.at += n + 1
+			b.line++
+			return
+		}
+		b.at = len(b.buf)
+		if !b.more() {
+			b.line++
+			return
+		}
+	}
+}
+
+func (b *blocks) tooLong(text []byte) *Reject {
+	return reject(tarn.CodeRecordTooLarge, "the record is over the limit of "+itoa(b.limit)+" bytes (record)", text)
+}
+
+// fault is the error that reading ended with: of the decompression, or of the disk.
+func (b *blocks) fault() error { return b.err }
+
+func trimReturn(line []byte) []byte {
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		return line[:n-1]
+	}
+	return line
+}

@@ -1,0 +1,318 @@
+package decode
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/tarn-data/tarn"
+)
+
+// table yields the rows of a CSV file (RFC 4180) as JSON objects. Fields are parted by one byte or
+// letter, quoted with ", a quote within doubled; a quoted field may hold line breaks. Blank lines
+// are no rows.
+type table struct {
+	*source
+	delim  []byte
+	header bool // still to be passed over
+	cols   []column
+	fields []field
+	buf    []byte
+}
+
+// column is how one field becomes a member.
+type column struct {
+	key  []byte // {"name": of the first column, ,"name": of the others
+	kind Kind
+}
+
+// field is where a field lies in the unread text.
+type field struct {
+	start, end int
+	quoted     bool
+	doubled    bool // it holds doubled quotes
+}
+
+func newTable(s *source, p Plan) *table {
+	t := &table{source: s, delim: []byte(p.Delimiter), header: p.Header}
+	if len(t.delim) == 0 {
+		t.delim = []byte{','}
+	}
+	for i, c := range p.Columns {
+		key := []byte{','}
+		if i == 0 {
+			key = []byte{'{'}
+		}
+		t.cols = append(t.cols, column{append(appendString(key, []byte(c.Name)), ':'), c.Kind})
+	}
+	return t
+}
+
+// Next implements Records.
+func (t *table) Next() ([]byte, int64, error) {
+	for {
+		line := t.r.line
+		size, err := t.row()
+		if err != nil {
+			return nil, line, err
+		}
+		text := t.r.rest()[:size]
+		if len(t.fields) == 1 && t.fields[0].start == t.fields[0].end && !t.fields[0].quoted {
+			t.r.skip(size)
+			continue
+		}
+		if t.header {
+			t.header = false
+			t.r.skip(size)
+			continue
+		}
+		if len(t.fields) != len(t.cols) {
+			err := reject(tarn.CodeInvalid, fmt.Sprintf("the row has %d fields, the file has %d columns", len(t.fields), len(t.cols)), text)
+			t.r.skip(size)
+			return nil, line, err
+		}
+		t.buf = t.object(t.buf[:0], text)
+		t.r.skip(size)
+		return t.buf, line, nil
+	}
+}
+
+// object appends the row as a JSON object.
+func (t *table) object(dst, text []byte) []byte {
+	for i := range t.cols {
+		c, f := &t.cols[i], t.fields[i]
+		dst = append(dst, c.key...)
+		value := text[f.start:f.end]
+		switch {
+		case len(value) == 0 && !f.quoted:
+			dst = append(dst, "null"...)
+		case f.doubled:
+			dst = appendString(dst, bytes.ReplaceAll(value, []byte(`""`), []byte{'"'}))
+		default:
+			dst = appendField(dst, value, c.kind)
+		}
+	}
+	return append(dst, '}')
+}
+
+// appendField appends a field that is not null.
+func appendField(dst, value []byte, kind Kind) []byte {
+	switch kind {
+	case NumberKind:
+		if n := bytes.Trim(value, " "); isNumber(n) {
+			return append(dst, n...)
+		}
+	case BooleanKind:
+		if b := bytes.Trim(value, " "); isBoolean(b) {
+			if b[0]|0x20 == 't' {
+				return append(dst, "true"...)
+			}
+			return append(dst, "false"...)
+		}
+	}
+	return appendString(dst, value)
+}
+
+// row finds the fields of the next row and returns how many bytes it takes with its line break. It
+// counts the lines. What is no row is a *Reject, and is passed over.
+func (t *table) row() (int, error) {
+	b := t.r
+	end, err := t.lineEnd(0)
+	if err != nil {
+		return 0, err
+	}
+	line := b.rest()[:end]
+	if bytes.IndexByte(line, '"') >= 0 {
+		return t.quotedRow()
+	}
+	t.fields = t.fields[:0]
+	last := trimBreak(line)
+	for from := 0; ; {
+		n := t.find(last[from:])
+		if n < 0 {
+			t.fields = append(t.fields, field{start: from, end: len(last)})
+			break
+		}
+		t.fields = append(t.fields, field{start: from, end: from + n})
+		from += n + len(t.delim)
+	}
+	b.line++
+	return end, nil
+}
+
+func (t *table) find(s []byte) int {
+	if len(t.delim) == 1 {
+		return bytes.IndexByte(s, t.delim[0])
+	}
+	return bytes.Index(s, t.delim)
+}
+
+// lineEnd returns the place behind the line break that follows from.
+func (t *table) lineEnd(from int) (int, error) {
+	b := t.r
+	for {
+		rest := b.rest()
+		if n := bytes.IndexByte(rest[from:], '\n'); n >= 0 {
+			if end := from + n + 1; end <= b.limit {
+				return end, nil
+			}
+			err := b.tooLong(rest)
+			b.skipLine()
+			return 0, err
+		}
+		from = len(rest)
+		if b.more() {
+			continue
+		}
+		switch {
+		case from > b.limit:
+			err := b.tooLong(rest)
+			b.skipLine()
+			return 0, err
+		case b.err != nil:
+			return 0, b.fault()
+		case from == 0:
+			return 0, io.EOF
+		}
+		return from, nil
+	}
+}
+
+// quotedRow is row for one that holds quotes.
+func (t *table) quotedRow() (int, error) {
+	b := t.r
+	t.fields = t.fields[:0]
+	breaks := int64(0)
+	for at := 0; ; {
+		rest := b.rest()
+		if at < len(rest) && rest[at] == '"' {
+			f, next, ok := t.quoted(at)
+			if !ok {
+				return 0, t.refuse("a quoted field is not closed")
+			}
+			rest = b.rest()
+			breaks += int64(bytes.Count(rest[f.start:f.end], []byte{'\n'}))
+			t.fields = append(t.fields, f)
+			switch tail := rest[next:]; {
+			case bytes.HasPrefix(tail, t.delim):
+				at = next + len(t.delim)
+				continue
+			case len(tail) == 0:
+				b.line += breaks + 1
+				return next, nil
+			case tail[0] == '\n':
+				b.line += breaks + 1
+				return next + 1, nil
+			case bytes.HasPrefix(tail, []byte("\r\n")):
+				b.line += breaks + 1
+				return next + 2, nil
+			}
+			return 0, t.refuse("text follows the closing quote of a field")
+		}
+		end, err := t.lineEnd(at)
+		if err != nil {
+			return 0, err
+		}
+		last := trimBreak(b.rest()[at:end])
+		if n := t.find(last); n >= 0 {
+			t.fields = append(t.fields, field{start: at, end: at + n})
+			at += n + len(t.delim)
+			continue
+		}
+		t.fields = append(t.fields, field{start: at, end: at + len(last)})
+		b.line += breaks + 1
+		return end, nil
+	}
+}
+
+// quoted reads the quoted field that begins at at. It returns the place behind its closing quote,
+// with at least two bytes more to look at unless the text ends there.
+func (t *table) quoted(at int) (f field, next int, ok bool) {
+	b := t.r
+	f = field{start: at + 1, quoted: true}
+	for i := at + 1; ; {
+		rest := b.rest()
+		n := -1
+		if i < len(rest) {
+			n = bytes.IndexByte(rest[i:], '"')
+		}
+		if n < 0 {
+			i = len(rest)
+			if i > b.limit || !b.more() {
+				return f, 0, false
+			}
+			continue
+		}
+		i += n + 1
+		for i+len(t.delim)+1 >= len(b.rest()) && b.more() {
+		}
+		if rest = b.rest(); i < len(rest) && rest[i] == '"' {
+			f.doubled = true
+			i++
+			continue
+		}
+		f.end = i - 1
+		return f, i, i <= b.limit
+	}
+}
+
+// refuse rejects the line at which the row begins; the next line is a row again.
+func (t *table) refuse(why string) error {
+	rest := t.r.rest()
+	if n := bytes.IndexByte(rest, '\n'); n >= 0 {
+		rest = rest[:n]
+	}
+	err := reject(tarn.CodeInvalid, why, rest)
+	t.r.skipLine()
+	return err
+}
+
+// trimBreak removes the line break at the end.
+func trimBreak(line []byte) []byte {
+	if n := len(line); n > 0 && line[n-1] == '\n' {
+		line = line[:n-1]
+	}
+	return trimReturn(line)
+}
+
+// isNumber reports whether b is a number of JSON.
+func isNumber(b []byte) bool {
+	i := 0
+	if i < len(b) && b[i] == '-' {
+		i++
+	}
+	first := i
+	for i < len(b) && b[i]-'0' <= 9 {
+		i++
+	}
+	if i == first || i-first > 1 && b[first] == '0' {
+		return false
+	}
+	if i < len(b) && b[i] == '.' {
+		frac := i + 1
+		for i = frac; i < len(b) && b[i]-'0' <= 9; {
+			i++
+		}
+		if i == frac {
+			return false
+		}
+	}
+	if i < len(b) && b[i]|0x20 == 'e' {
+		i++
+		if i < len(b) && (b[i] == '+' || b[i] == '-') {
+			i++
+		}
+		exp := i
+		for i < len(b) && b[i]-'0' <= 9 {
+			i++
+		}
+		if i == exp {
+			return false
+		}
+	}
+	return i == len(b)
+}
+
+func isBoolean(b []byte) bool {
+	return len(b) == 4 && bytes.EqualFold(b, []byte("true")) || len(b) == 5 && bytes.EqualFold(b, []byte("false"))
+}

@@ -1,0 +1,274 @@
+package filedrop
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/ingest/filedrop/decode"
+	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/stream"
+)
+
+const (
+	// inFlight is how many chunks of a file are framed and appended while the next is read.
+	inFlight = 2
+	// noteEvery is how often the progress of a file is stored. What lies behind the last note is read
+	// again from the stream after a crash.
+	noteEvery = time.Second
+)
+
+// filling brings the records of one file into the stream.
+type filling struct {
+	d       *Door
+	t       *taken
+	ids     requests
+	have    map[place]span // in the stream since before
+	next    uint32         // chunks before it are there too, and counted in the note
+	rejects *rejectList
+
+	flight []*flight // in order
+	free   []*chunk
+	noted  time.Time
+	due    *note // to be stored once the chunks before it are in the stream
+}
+
+// flight is a chunk on its way.
+type flight struct {
+	chunk *chunk
+	done  chan struct{}
+	acks  []ack
+	bad   []RejectedRecord
+	all   int64 // rejected
+	err   error
+}
+
+// ack says where a part of a chunk is.
+type ack struct {
+	shard int
+	span
+}
+
+// fill appends what of the file is not in the stream yet and counts what is. Its outcome stands in t
+// also after an error.
+func (d *Door) fill(ctx context.Context, t *taken, records decode.Records, rejects *rejectList) error {
+	have, err := d.present(ctx, t)
+	if err != nil {
+		return err
+	}
+	o := &t.outcome
+	o.Accepted, o.Rejected, o.Rejects, o.Fault = 0, 0, nil, nil
+	o.Shards = slices.Clone(t.note.Shards)
+	f := &filling{d: d, t: t, ids: requestsOf(d.o.Pipeline, t.id), have: have, next: t.note.Next, rejects: rejects, noted: d.o.Clock()}
+	// The appends must have ended when fill returns: they read the chunks.
+	ctx, cancel := context.WithCancel(ctx)
+	err = f.all(ctx, newChunker(records, t.plan, t.name, t.hash))
+	if err != nil {
+		var bad *fileError
+		if !errors.As(err, &bad) {
+			cancel()
+		}
+	}
+	for len(f.flight) > 0 {
+		if e := f.settle(ctx); e != nil && err == nil {
+			err = e
+			cancel()
+		}
+	}
+	cancel()
+	for _, s := range o.Shards {
+		o.Accepted += s.Accepted
+	}
+	return err
+}
+
+// all reads the file to its end.
+func (f *filling) all(ctx context.Context, k *chunker) error {
+	for {
+		c := f.chunk()
+		fault := k.fill(c)
+		if fault == io.EOF && c.badAll == 0 {
+			return nil
+		}
+		if err := f.send(ctx, c); err != nil {
+			return err
+		}
+		switch {
+		case fault == io.EOF:
+			return nil
+		case fault != nil:
+			return faulty(fault, k.line)
+		}
+	}
+}
+
+func (f *filling) chunk() *chunk {
+	if n := len(f.free); n > 0 {
+		c := f.free[n-1]
+		f.free = f.free[:n-1]
+		return c
+	}
+	return &chunk{body: make([]byte, 0, f.t.plan.ChunkBytes)}
+}
+
+// send puts a chunk on its way; it waits while too many are.
+func (f *filling) send(ctx context.Context, c *chunk) error {
+	if len(f.flight) == inFlight {
+		if err := f.settle(ctx); err != nil {
+			return err
+		}
+	}
+	if err := f.prepareNote(ctx, c.number); err != nil {
+		return err
+	}
+	w := &flight{chunk: c, done: make(chan struct{})}
+	f.flight = append(f.flight, w)
+	go func() {
+		defer close(w.done)
+		w.err = f.append(ctx, w)
+	}()
+	return nil
+}
+
+// settle waits for the chunk that is longest on its way and counts it.
+func (f *filling) settle(ctx context.Context) error {
+	w := f.flight[0]
+	<-w.done
+	f.flight = f.flight[1:]
+	o := &f.t.outcome
+	for _, a := range w.acks {
+		o.add(a)
+	}
+	o.Rejected += w.all
+	if err := f.rejects.add(w.bad); err != nil {
+		return err
+	}
+	o.Rejects = append(o.Rejects, w.bad[:min(len(w.bad), maxOutcomeRejects-len(o.Rejects))]...)
+	if w.err != nil {
+		return w.err
+	}
+	number := w.chunk.number
+	f.free = append(f.free, w.chunk)
+	if f.due != nil && f.due.Next <= number+1 {
+		f.due.Shards = slices.Clone(o.Shards)
+		f.t.note, f.due = *f.due, nil
+		return f.d.saveNote(ctx, f.t)
+	}
+	return nil
+}
+
+// prepareNote notes the ends of the shards before a chunk is appended, when it is time for that.
+func (f *filling) prepareNote(ctx context.Context, number uint32) error {
+	if f.due != nil || f.d.o.Clock().Sub(f.noted) < noteEvery {
+		return nil
+	}
+	cursors, err := f.d.cursors(ctx)
+	if err != nil {
+		return err
+	}
+	f.noted = f.d.o.Clock()
+	f.due = &note{Next: number, Cursors: cursors}
+	return nil
+}
+
+// cursors returns the ends of the shards.
+func (d *Door) cursors(ctx context.Context) ([]stream.Cursor, error) {
+	out := make([]stream.Cursor, d.o.Stream.Shards())
+	for i := range out {
+		var err error
+		if out[i], err = d.o.Stream.Latest(ctx, i); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// append frames a chunk and appends the parts that are not in the stream.
+func (f *filling) append(ctx context.Context, w *flight) error {
+	c, p := w.chunk, &f.t.plan
+	w.bad, w.all = c.bad, c.badAll
+	if len(c.starts) == 0 {
+		return nil
+	}
+	framed, err := record.Frame(c.body, record.KindNDJSON, record.FrameOptions{
+		Limits: record.Limits{RecordBytes: p.Read.RecordBytes, BodyBytes: len(c.body), Depth: p.Depth},
+		Shards: p.Shards, Shard: int(c.number % uint32(p.Shards)), KeyPath: p.KeyPath,
+		Arrival: f.d.o.Clock().UTC().Truncate(time.Microsecond),
+	})
+	if err != nil {
+		return err
+	}
+	for _, r := range framed.Rejected {
+		w.bad = append(w.bad, RejectedRecord{Line: c.lines[r.Index], Code: r.Code, Detail: r.Detail, Text: c.text(r.Index)})
+	}
+	w.all += int64(framed.RejectedTotal)
+	if c.number < f.next {
+		return nil
+	}
+	for i := range framed.Parts {
+		a, err := f.part(ctx, c.number, &framed.Parts[i])
+		if tarn.CodeOf(err) == tarn.CodeTooLarge { // a record that fits no message; it is alone in its chunk
+			w.bad = append(w.bad, RejectedRecord{Line: c.lines[0], Code: tarn.CodeRecordTooLarge, Detail: "the record fits no message of the stream", Text: c.text(0)})
+			w.all += int64(framed.Parts[i].Segment.Count)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		w.acks = append(w.acks, a)
+	}
+	return nil
+}
+
+// part makes one part of a chunk durable in its shard, unless it is there (I1).
+func (f *filling) part(ctx context.Context, number uint32, p *record.Part) (ack, error) {
+	if s, ok := f.have[place{number, p.Shard}]; ok {
+		return ack{p.Shard, s}, nil
+	}
+	seg := p.Segment
+	seg.Request = f.ids.id(number)
+	if f.t.plan.Routed {
+		seg.Routes = append([]string{}, f.t.plan.Routes...)
+	}
+	a, err := f.d.appendPatiently(ctx, p.Shard, seg)
+	return ack{p.Shard, span{a.First.Offset, a.Count}}, err
+}
+
+// appendPatiently appends a segment, waiting while the stream is busy or the disk is full (I8).
+func (d *Door) appendPatiently(ctx context.Context, shard int, seg record.Segment) (stream.Ack, error) {
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := d.o.Admit()
+		if err == nil {
+			var a stream.Ack
+			a, err = d.o.Stream.Append(ctx, shard, seg, "")
+			if tarn.CodeOf(err) != tarn.CodeBusy || err == nil {
+				return a, err
+			}
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return stream.Ack{}, ctx.Err()
+		}
+	}
+}
+
+// add counts a part.
+func (o *Outcome) add(a ack) {
+	i, ok := slices.BinarySearchFunc(o.Shards, a.shard, func(s Shard, n int) int { return s.Shard - n })
+	if !ok {
+		o.Shards = slices.Insert(o.Shards, i, Shard{Shard: a.shard})
+	}
+	s := &o.Shards[i]
+	first, last := tarn.Position{Shard: a.shard, Offset: a.first}, tarn.Position{Shard: a.shard, Offset: a.first + uint64(a.count) - 1}
+	if s.Accepted == 0 || first.Offset < s.First.Offset {
+		s.First = first
+	}
+	if s.Accepted == 0 || last.Offset > s.Last.Offset {
+		s.Last = last
+	}
+	s.Accepted += int64(a.count)
+}
