@@ -3,6 +3,7 @@ package delivery
 import (
 	"errors"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -37,6 +38,9 @@ func (w *Worker) Status() Status {
 
 // faultText is what a person is told about the end of a session.
 func faultText(err error) string {
+	if errors.Is(err, syscall.ENOSPC) {
+		return "the disk of the data folder is full; make room, and it goes on by itself"
+	}
 	var e *tarn.Error
 	if !errors.As(err, &e) {
 		return "an internal fault; see the log"

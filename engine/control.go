@@ -245,7 +245,7 @@ func (e *Engine) Table(ctx context.Context, name string) (server.TableDoc, error
 
 // Failed lists failed records.
 func (e *Engine) Failed(ctx context.Context, f server.FailedFilter) ([]server.FailedDoc, error) {
-	filter := table.FailedFilter{Pipeline: f.Pipeline, Limit: f.Limit}
+	filter := table.FailedFilter{Pipeline: f.Pipeline, After: f.After, Limit: f.Limit}
 	if f.ID != 0 {
 		filter.IDs = []int64{f.ID}
 	}

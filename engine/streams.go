@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/query"
@@ -63,26 +65,56 @@ const measureEvery = 5 * time.Second
 func (e *Engine) measure() {
 	tick := time.NewTicker(measureEvery)
 	defer tick.Stop()
+	g := gauges{}
 	for {
 		select {
 		case <-e.ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := e.measureOnce(e.ctx); err != nil && e.ctx.Err() == nil {
+		if err := e.measureOnce(e.ctx, g); err != nil && e.ctx.Err() == nil {
 			e.log.Warn("metrics are not up to date", "error", err)
 		}
 	}
 }
 
-func (e *Engine) measureOnce(ctx context.Context) error {
+// gauges are the series that were set, each with whether it was since the last sweep.
+type gauges map[series]bool
+
+type series struct {
+	vec           *prometheus.GaugeVec
+	first, second string // its labels; second is "" where there is one
+}
+
+func (g gauges) set(value float64, vec *prometheus.GaugeVec, labels ...string) {
+	vec.WithLabelValues(labels...).Set(value)
+	g[series{vec, labels[0], strings.Join(labels[1:], "")}] = true
+}
+
+// sweep removes the series that were not set since: of pipelines and streams that are gone.
+func (g gauges) sweep() {
+	for s, kept := range g {
+		if kept {
+			g[s] = false
+			continue
+		}
+		labels := []string{s.first}
+		if s.second != "" {
+			labels = append(labels, s.second)
+		}
+		s.vec.DeleteLabelValues(labels...)
+		delete(g, s)
+	}
+}
+
+func (e *Engine) measureOnce(ctx context.Context, g gauges) error {
 	streams, err := e.Streams(ctx)
 	if err != nil {
 		return err
 	}
 	for _, s := range streams {
 		for _, sh := range s.Shards {
-			e.metrics.StreamBytes.WithLabelValues(s.Name, strconv.Itoa(sh.Shard)).Set(float64(sh.Bytes))
+			g.set(float64(sh.Bytes), e.metrics.StreamBytes, s.Name, strconv.Itoa(sh.Shard))
 		}
 	}
 	pipelines, err := e.Pipelines(ctx)
@@ -91,11 +123,12 @@ func (e *Engine) measureOnce(ctx context.Context) error {
 	}
 	for _, p := range pipelines {
 		for _, d := range p.Deliveries {
-			e.metrics.DeliveryLagRecords.WithLabelValues(d.Table, p.Stream).Set(float64(d.LagRecords))
-			e.metrics.DeliveryLagSeconds.WithLabelValues(d.Table, p.Stream).Set(d.LagSeconds)
-			e.metrics.TailRows.WithLabelValues(d.Table).Set(float64(d.TailRows))
+			g.set(float64(d.LagRecords), e.metrics.DeliveryLagRecords, d.Table, p.Stream)
+			g.set(d.LagSeconds, e.metrics.DeliveryLagSeconds, d.Table, p.Stream)
+			g.set(float64(d.TailRows), e.metrics.TailRows, d.Table)
 		}
 	}
+	g.sweep()
 	for name, memory := range map[string]func(context.Context) (int64, error){"convert": e.convert.Memory, "query": e.queries.Memory} {
 		n, err := memory(ctx)
 		if err != nil {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -42,7 +43,7 @@ func systemTables() map[string]systemTable {
 		"pipelines": {columns(col("name", s), col("owner", s), col("description", s), col("stream", s), col("table_name", s), col("state", s),
 			col("records", l), col("rows", l), col("failed", l), col("lag_records", l), col("tail_rows", l), col("last_commit", ts), col("last_error", s)), pipelineRows},
 		"failed_records": {columns(col("id", l), col("pipeline", s), col("table_name", s), col("stream", s), col("position", s), col("stage", s),
-			col("code", s), col("reason", s), col("attempts", l), col("arrival", ts), col("failed_at", ts), col("record", s)), failedRows},
+			col("code", s), col("reason", s), col("attempts", l), col("arrival", ts), col("failed_at", ts), col("record", s), col("record_bytes", l)), failedRows},
 	}
 }
 
@@ -174,20 +175,42 @@ func pipelineRows(ctx context.Context, e *Engine) ([][]any, error) {
 	return rows, nil
 }
 
-// maxFailedRows bounds what one query reads of the failed records (I8).
-const maxFailedRows = 100_000
+// What one query reads of the failed records (I8). Beyond the bytes, records are NULL; record_bytes
+// says that there is one. A page is as many as are in memory twice.
+const (
+	maxFailedRows  = 100_000
+	maxFailedBytes = 32 << 20
+	failedPage     = 64
+)
 
+// failedRows fails rather than leave out rows, which would make every count wrong.
 func failedRows(ctx context.Context, e *Engine) ([][]any, error) {
-	recs, err := e.store.FailedRecords(ctx, table.FailedFilter{Limit: maxFailedRows})
+	n, err := e.store.CountFailed(ctx, table.FailedFilter{})
 	if err != nil {
 		return nil, err
 	}
-	rows := make([][]any, len(recs))
-	for i, r := range recs {
-		rows[i] = []any{r.ID, r.Pipeline, r.Table, r.Stream, tarn.Position{Shard: r.Shard, Offset: r.Offset}.String(), r.Stage, string(r.Code), r.Reason,
-			r.Attempts, r.Arrival, r.FailedAt, string(r.Record)}
+	if n > maxFailedRows {
+		return nil, &tarn.Error{Code: tarn.CodeTooLarge,
+			Detail: fmt.Sprintf("there are %d failed records; system.failed_records shows at most %d", n, maxFailedRows),
+			Hint:   "tarn failed ls --after ID lists them page by page; system.pipelines counts them"}
 	}
-	return rows, nil
+	rows, left := make([][]any, 0, n), maxFailedBytes
+	var last int64
+	for {
+		recs, err := e.store.FailedRecords(ctx, table.FailedFilter{After: last, Limit: failedPage})
+		if err != nil || len(recs) == 0 {
+			return rows, err
+		}
+		for _, r := range recs {
+			var record any
+			if len(r.Record) <= left {
+				record, left = string(r.Record), left-len(r.Record)
+			}
+			rows = append(rows, []any{r.ID, r.Pipeline, r.Table, r.Stream, tarn.Position{Shard: r.Shard, Offset: r.Offset}.String(), r.Stage, string(r.Code), r.Reason,
+				r.Attempts, r.Arrival, r.FailedAt, record, len(r.Record)})
+			last = r.ID
+		}
+	}
 }
 
 func orNull(id int64) any {

@@ -114,16 +114,27 @@ func (r *run) locate(ctx context.Context) error {
 	return e
 }
 
+// advice are the words DuckDB begins its own advice with, and ours for them.
+var advice = []struct{ theirs, ours string }{
+	{"Did you mean ", "did you mean "},
+	{"Candidate bindings: ", "there is "},
+	{"Candidate functions: ", "there is "},
+}
+
 // cutHint parts DuckDB's own advice from its complaint.
 func cutHint(s string) (detail, hint string) {
 	s = strings.Join(strings.Fields(s), " ")
-	for _, mark := range []string{"Did you mean ", "Candidate bindings: ", "Candidate functions: "} {
-		if i := strings.Index(s, mark); i > 0 {
-			hint = strings.TrimSpace(s[i:])
-			return strings.TrimSpace(s[:i]), strings.ToLower(hint[:1]) + hint[1:]
+	for _, a := range advice {
+		if i := strings.Index(s, a.theirs); i > 0 {
+			rest := strings.TrimSpace(strings.TrimLeft(s[i+len(a.theirs):], ": "))
+			if rest != "" {
+				hint = a.ours + rest
+			}
+			s = s[:i]
+			break
 		}
 	}
-	return s, ""
+	return strings.TrimRight(s, ".! "), hint
 }
 
 var ownNames = regexp.MustCompile(`stub_\d+_[0-9a-f]{16}|temp\.system_\d+|system_\d+`)

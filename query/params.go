@@ -19,7 +19,11 @@ import (
 // UTC, lists a list, json.RawMessage and maps JSON.
 func (st *statement) literals(params []any) ([]string, error) {
 	if len(params) != st.params {
-		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("the statement takes %d parameters, not %d", st.params, len(params)),
+		wanted := fmt.Sprintf("%d parameters", st.params)
+		if st.params == 1 {
+			wanted = "1 parameter"
+		}
+		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("the statement takes %s, not %d", wanted, len(params)),
 			Hint: "give one value for each of $1, $2, … or ?"}
 	}
 	out := make([]string, len(params))

@@ -167,7 +167,7 @@ func ended(ctx context.Context, cause error) error {
 			Hint: "read fewer rows or columns, or filter earlier", Err: cause}
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return &tarn.Error{Code: tarn.CodeTimeout, Detail: "the statement took longer than it may", Hint: "read less data, or raise the time limit", Err: cause}
+		return &tarn.Error{Code: tarn.CodeTimeout, Detail: "the statement took longer than it may", Hint: "read less data, or raise limits.query_timeout in tarn.yaml", Err: cause}
 	}
 	return &tarn.Error{Code: tarn.CodeCanceled, Detail: "the statement was cancelled", Err: cause}
 }

@@ -40,7 +40,8 @@ type (
 	failedIn struct {
 		Pipeline string `query:"pipeline" doc:"Only records of this pipeline"`
 		ID       int64  `query:"id" minimum:"0" doc:"Only this one"`
-		Limit    int    `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"At most so many, newest first"`
+		After    int64  `query:"after" minimum:"0" doc:"Only records with a greater id: the next page"`
+		Limit    int    `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"At most so many, in the order of their ids"`
 	}
 	failedOut  struct{ Body failedList }
 	failedList struct {
@@ -117,7 +118,7 @@ func (s *Server) registerControl(api huma.API) {
 			if c.Failed == nil {
 				return nil, errNotOffered
 			}
-			v, err := c.Failed(ctx, FailedFilter{Pipeline: in.Pipeline, ID: in.ID, Limit: in.Limit})
+			v, err := c.Failed(ctx, FailedFilter{Pipeline: in.Pipeline, ID: in.ID, After: in.After, Limit: in.Limit})
 			return &failedOut{failedList{list(v)}}, err
 		})
 	register(s, api, "GET", "/v1/verify", "verify", "operations", "Prove from the stores that nothing accepted disappeared",
@@ -172,11 +173,14 @@ func pick[T any](all []T, err error, what, name string, nameOf func(T) string) (
 	return zero, NotFound(what, name, names)
 }
 
-// NotFound is the error for a name that does not exist, with the names that do as its hint.
+// NotFound is the error for a name that does not exist, with the names that do as its hint; nil have
+// says that they are not at hand.
 func NotFound(what, name string, have []string) error {
 	e := &tarn.Error{Code: tarn.CodeNotFound, Detail: "there is no " + what + " " + strconv.Quote(name)}
 	slices.Sort(have)
 	switch {
+	case have == nil:
+		e.Hint = "tarn " + what + "s ls lists them"
 	case len(have) == 0:
 		e.Hint = "this project has none yet"
 	case len(have) > 20:

@@ -69,6 +69,7 @@ type Control struct {
 type FailedFilter struct {
 	Pipeline string
 	ID       int64
+	After    int64 // only greater ids
 	Limit    int
 }
 

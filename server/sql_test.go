@@ -55,7 +55,7 @@ func TestSQL(t *testing.T) {
 		"two documents":           {`{"sql":"SELECT 1"} {}`, "", "application/json", 400, "follows"},
 		"unknown member":          {`{"query":"SELECT 1"}`, "", "application/json", 400, "query"},
 		"no such time":            {`{"sql":"SELECT 1","at":"noon"}`, "", "application/json", 400, "noon"},
-		"too few parameters":      {`{"sql":"SELECT $1"}`, "", "application/json", 400, "parameters"},
+		"too few parameters":      {`{"sql":"SELECT $1"}`, "", "application/json", 400, "takes 1 parameter, not 0"},
 		"XML":                     {`<sql/>`, "", "application/xml", 415, "xml"},
 		"huge":                    {`{"sql":"` + strings.Repeat(" ", 5<<20) + `"}`, "", "application/json", 413, "bytes"},
 	} {

@@ -91,8 +91,8 @@ func TestTail(t *testing.T) {
 			t.Errorf("%s: %v", query, p)
 		}
 	}
-	if status, _ := f.problem(t, "GET", "/v1/streams/nosuch/records", ""); status != 404 {
-		t.Error(status)
+	if status, p := f.problem(t, "GET", "/v1/streams/nosuch/records", ""); status != 404 || p["hint"] != "tarn streams ls lists them" {
+		t.Error(status, p)
 	}
 }
 

@@ -23,13 +23,15 @@ func (a *app) failedCommand() *cobra.Command {
 	}
 	var pipeline string
 	var limit int
+	var after int64
 	ls := a.clientFlags(&cobra.Command{
-		Use: "ls", Short: "List failed records, newest first", Args: args(0, 0, ""),
-		Example: "  tarn failed ls\n  tarn failed ls --pipeline telemetry --limit 10 --json",
-		RunE:    func(c *cobra.Command, _ []string) error { return a.failedLs(c.Context(), pipeline, limit) },
+		Use: "ls", Short: "List failed records, oldest first", Args: args(0, 0, ""),
+		Example: "  tarn failed ls\n  tarn failed ls --after 100\n  tarn failed ls --pipeline telemetry --limit 10 --json",
+		RunE:    func(c *cobra.Command, _ []string) error { return a.failedLs(c.Context(), pipeline, limit, after) },
 	})
 	ls.Flags().StringVar(&pipeline, "pipeline", "", "only records of this pipeline")
 	ls.Flags().IntVarP(&limit, "limit", "n", 100, "at most so many")
+	ls.Flags().Int64Var(&after, "after", 0, "only records with a greater id: the next page")
 	show := a.clientFlags(&cobra.Command{
 		Use: "show ID", Short: "Show one failed record with its bytes", Args: args(1, 1, "the id of one failed record"),
 		Example: "  tarn failed show 17",
@@ -45,8 +47,8 @@ func (a *app) failedCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) failedLs(ctx context.Context, pipeline string, limit int) error {
-	q := url.Values{"limit": {strconv.Itoa(limit)}}
+func (a *app) failedLs(ctx context.Context, pipeline string, limit int, after int64) error {
+	q := url.Values{"limit": {strconv.Itoa(limit)}, "after": {strconv.FormatInt(after, 10)}}
 	if pipeline != "" {
 		q.Set("pipeline", pipeline)
 	}
@@ -59,7 +61,13 @@ func (a *app) failedLs(ctx context.Context, pipeline string, limit int) error {
 	for _, f := range doc.Failed {
 		rows = append(rows, []string{strconv.FormatInt(f.ID, 10), f.Pipeline, f.Position.String(), f.Stage, screen.Time(&f.FailedAt), f.Reason})
 	}
-	return a.table(cols, rows, "no failed records")
+	if err := a.table(cols, rows, "no failed records"); err != nil {
+		return err
+	}
+	if n := len(doc.Failed); n == limit {
+		fmt.Fprintf(a.errOut, "there may be more: --after %d\n", doc.Failed[n-1].ID)
+	}
+	return nil
 }
 
 func (a *app) failedShow(ctx context.Context, id int64) error {

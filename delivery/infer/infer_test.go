@@ -318,10 +318,11 @@ func TestMisfitText(t *testing.T) {
 	s := learned(t, infer.Options{Policy: infer.Fail}, `{"a":1,"b":{"c d":"2026-11-20"}}`)
 	for rec, want := range map[string]string{
 		`{"a":"` + strings.Repeat("ä", 100) + `"}`: `a takes BIGINT, the record has string "` + strings.Repeat("ä", 38) + "…",
-		`{"a":true}`:               "a takes BIGINT, the record has boolean true",
-		`{"a":1.5}`:                "a takes BIGINT, the record has number 1.5: on_schema_change is fail, so it is not widened",
-		`{"b":{"c d":"tomorrow"}}`: `b."c d" takes DATE, the record has string "tomorrow": it is no date of the form 2026-11-20`,
-		`{"n":[1]}`:                "n is a new field, with array [1], and on_schema_change is fail",
+		`{"a":true}`:                 "a takes BIGINT, the record has boolean true",
+		`{"a":1.5}`:                  "a takes BIGINT, the record has number 1.5: on_schema_change is fail, so it is not widened",
+		`{"b":{"c d":"tomorrow"}}`:   `b."c d" takes DATE, the record has string "tomorrow": it is no date of the form 2026-11-20`,
+		`{"b":{"c d":"2026-02-30"}}`: `b."c d" takes DATE, the record has string "2026-02-30": it is no date of the form 2026-11-20`,
+		`{"n":[1]}`:                  "n is a new field, with array [1], and on_schema_change is fail",
 	} {
 		m, err := s.Check([]byte(rec))
 		if err != nil || m == nil {

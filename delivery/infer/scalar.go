@@ -51,11 +51,11 @@ func fitScalar(n *node, v *value) (fit, string) {
 	ok, why := true, ""
 	switch s := unquote(v.raw); n.kind {
 	case tarn.Date:
-		ok, why = maybeDate.Match(s), "it is no date of the form 2026-11-20"
+		ok, why = maybeDate.Match(s) && !noSuchDay(s), "it is no date of the form 2026-11-20"
 	case tarn.Time:
 		ok, why = timeOfDay.Match(s), "it is no time of the form 03:00:00.5"
 	case tarn.Timestamp, tarn.TimestampTZ:
-		ok, why = maybeTimestamp.Match(s), "it is no timestamp of the form 2026-11-20T03:00:00Z"
+		ok, why = maybeTimestamp.Match(s) && !noSuchDay(s), "it is no timestamp of the form 2026-11-20T03:00:00Z"
 	case tarn.UUID:
 		ok, why = hexDigits(s) == 32, "it is no UUID"
 	}
@@ -71,6 +71,18 @@ var (
 	maybeTimestamp = regexp.MustCompile(`^\s*-?\d+[-/\\ ]\d{1,2}[-/\\ ]\d{1,2}(\D|$)|^(?i)\s*epoch\s*$`)
 	decimalText    = regexp.MustCompile(`^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$`)
 )
+
+// noSuchDay reports whether s begins with a day like 2026-02-30, in the form YYYY-MM-DD, that the
+// calendar does not have.
+func noSuchDay(s []byte) bool {
+	if len(s) < 10 || s[4] != '-' || s[7] != '-' || len(s) > 10 && s[10] >= '0' && s[10] <= '9' {
+		return false
+	}
+	y, okY := number4(s[:4])
+	m, okM := number4(s[5:7])
+	d, okD := number4(s[8:10])
+	return okY && okM && okD && (m < 1 || m > 12 || d < 1 || d > daysIn(y, m))
+}
 
 // timeOfDayPattern is what a TIME column takes: no offset, which DuckDB would drop.
 const timeOfDayPattern = `\d{1,2}:\d{2}:\d{2}(\.\d{1,6})?`
