@@ -1,0 +1,169 @@
+// Loads a Node.js handler and speaks the AWS Lambda Runtime API for it over one kept connection.
+
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const env = process.env;
+const prefix = "/2018-06-01/runtime";
+
+// Connection is HTTP/1.1 as far as the Runtime API needs it: one request at a time, answers with a length.
+class Connection {
+  constructor(address) {
+    this.address = address;
+    const [host, port] = address.split(":");
+    this.socket = connect({ host, port: Number(port || 80), noDelay: true });
+    this.chunks = [];
+    this.size = 0;
+    this.head = null;
+    this.socket.on("data", (chunk) => this.receive(chunk));
+    this.socket.on("error", (error) => this.fail(error));
+    this.socket.on("close", () => this.fail(new Error("the host closed the connection")));
+  }
+
+  request(method, path, body = Buffer.alloc(0), headers = "") {
+    return new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+      const head = `${method} ${prefix}${path} HTTP/1.1\r\nHost: ${this.address}\r\n${headers}Content-Length: ${body.length}\r\n\r\n`;
+      this.socket.cork();
+      this.socket.write(head, "latin1");
+      if (body.length > 0) this.socket.write(body);
+      this.socket.uncork();
+    });
+  }
+
+  receive(chunk) {
+    this.chunks.push(chunk);
+    this.size += chunk.length;
+    if (this.head === null) this.readHead();
+    if (this.head === null || this.size < this.head.end + this.head.length) return;
+    const data = this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.size);
+    const { status, headers, end, length } = this.head;
+    this.chunks = [];
+    this.size = 0;
+    this.head = null;
+    this.resolve({ status, headers, body: data.subarray(end, end + length) });
+  }
+
+  readHead() {
+    const data = this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.size);
+    this.chunks = [data];
+    const end = data.indexOf("\r\n\r\n");
+    if (end < 0) return;
+    const lines = data.toString("latin1", 0, end).split("\r\n");
+    const headers = {};
+    for (const line of lines.slice(1)) {
+      const colon = line.indexOf(":");
+      headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
+    }
+    this.head = {
+      status: Number(lines[0].split(" ")[1]),
+      headers,
+      end: end + 4,
+      length: Number(headers["content-length"] || 0),
+    };
+  }
+
+  fail(error) {
+    if (this.reject) this.reject(error);
+  }
+}
+
+// report is an error as the Lambda service expects it; anything can be thrown in JavaScript.
+function report(error) {
+  if (!(error instanceof Error)) {
+    return { errorType: typeof error, errorMessage: typeof error === "string" ? error : JSON.stringify(error) ?? String(error), stackTrace: [] };
+  }
+  return { errorType: error.name || "Error", errorMessage: error.message, stackTrace: (error.stack || "").split("\n") };
+}
+
+function failure(error) {
+  const doc = report(error);
+  return [Buffer.from(JSON.stringify(doc)), errorHeader(doc.errorType)];
+}
+
+function errorHeader(kind) {
+  return `Lambda-Runtime-Function-Error-Type: ${String(kind).replace(/[^\x21-\x7e]/g, "?")}\r\n`;
+}
+
+// load returns the function that a handler of the form module.function names. Modules are CommonJS or
+// ECMAScript modules, as Node.js itself decides.
+async function load(handler) {
+  const root = env.LAMBDA_TASK_ROOT;
+  const dot = handler.lastIndexOf(".");
+  const [module, name] = [handler.slice(0, dot), handler.slice(dot + 1)];
+  const file = ["", ".js", ".mjs", ".cjs"].map((end) => join(root, module + end)).find((path) => existsSync(path));
+  if (file === undefined) throw named("Runtime.ImportModuleError", `Cannot find module '${module}'`);
+  const loaded = await import(pathToFileURL(file.endsWith("s") ? file : createRequire(join(root, "/")).resolve(file)));
+  const found = loaded[name] ?? loaded.default?.[name];
+  if (found === undefined) throw named("Runtime.HandlerNotFound", `${handler} is undefined or not exported`);
+  if (typeof found !== "function") throw named("Runtime.HandlerNotFound", `${handler} is not a function`);
+  return found;
+}
+
+function named(name, message) {
+  const error = new Error(message);
+  error.name = name;
+  return error;
+}
+
+function makeContext(headers) {
+  const deadline = Number(headers["lambda-runtime-deadline-ms"] || 0);
+  return {
+    callbackWaitsForEmptyEventLoop: true,
+    awsRequestId: headers["lambda-runtime-aws-request-id"],
+    invokedFunctionArn: headers["lambda-runtime-invoked-function-arn"],
+    functionName: env.AWS_LAMBDA_FUNCTION_NAME,
+    functionVersion: env.AWS_LAMBDA_FUNCTION_VERSION,
+    memoryLimitInMB: env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroupName: env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: env.AWS_LAMBDA_LOG_STREAM_NAME,
+    getRemainingTimeInMillis: () => Math.max(deadline - Date.now(), 0),
+  };
+}
+
+// call runs a handler of any style: one that returns a value or a promise, or that calls back, through
+// its third argument or through context.done, succeed and fail.
+function call(handler, event, context) {
+  return new Promise((resolve, reject) => {
+    const callback = (error, result) => (error === null || error === undefined ? resolve(result) : reject(error));
+    context.done = callback;
+    context.succeed = resolve;
+    context.fail = reject;
+    const returned = handler(event, context, callback);
+    if (returned !== null && typeof returned?.then === "function") returned.then(resolve, reject);
+    else if (returned !== undefined || handler.length < 2) resolve(returned);
+  });
+}
+
+async function serve(connection, handler) {
+  for (;;) {
+    const { status, headers, body } = await connection.request("GET", "/invocation/next");
+    if (status !== 200) process.exit(0);
+    const path = `/invocation/${headers["lambda-runtime-aws-request-id"]}`;
+    env._X_AMZN_TRACE_ID = headers["lambda-runtime-trace-id"] || "";
+    let answer;
+    try {
+      const result = await call(handler, JSON.parse(body), makeContext(headers));
+      answer = [`${path}/response`, Buffer.from(JSON.stringify(result) ?? "null"), "Content-Type: application/json\r\n"];
+    } catch (error) {
+      console.error(error);
+      answer = [`${path}/error`, ...failure(error)];
+    }
+    await connection.request("POST", ...answer);
+  }
+}
+
+const connection = new Connection(env.AWS_LAMBDA_RUNTIME_API);
+let handler;
+try {
+  handler = await load(env._HANDLER);
+} catch (error) {
+  console.error(error);
+  await connection.request("POST", "/init/error", ...failure(error));
+  process.exit(1);
+}
+await serve(connection, handler);

@@ -1,0 +1,182 @@
+package function
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// worker is one process of a pool with the Runtime API server that belongs to it.
+type worker struct {
+	pool  *Pool
+	begun time.Time
+	next  chan *call    // a call for an idle worker
+	gone  chan struct{} // closed when the process is dead and its call has ended
+	out   *output
+
+	// Guarded by pool.mu.
+	initialized bool  // it has asked for its first invocation
+	asking      bool  // it waits for one
+	call        *call // the one it runs
+
+	ctx  context.Context // ends when the worker must stop
+	stop context.CancelCauseFunc
+
+	mu      sync.Mutex
+	initErr *InitError // what it reported to /runtime/init/error
+}
+
+func newWorker(p *Pool) *worker {
+	ctx, stop := context.WithCancelCause(context.Background())
+	return &worker{
+		pool: p, begun: time.Now(), next: make(chan *call, 1), gone: make(chan struct{}),
+		out: newOutput(p), ctx: ctx, stop: stop,
+	}
+}
+
+// errExited is the reason to stop when the process ended by itself.
+var errExited = errors.New("the process ended")
+
+// kill lets the worker end with reason, the first one given. It does not wait: see gone.
+func (w *worker) kill(reason error) { w.stop(reason) }
+
+// run starts the process, serves it until it ends, and tells the pool.
+func (w *worker) run() {
+	defer close(w.gone)
+	err := w.live()
+	w.stop(errExited)
+	if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, context.Canceled) {
+		w.out.system(err.Error())
+		w.pool.log.Warn("function worker ended", "error", err)
+	}
+	w.pool.lost(w, err)
+}
+
+// live returns why the worker ended: the reason given to kill, or what its process did.
+func (w *worker) live() error {
+	proc, err := w.pool.launcher.launch(w.ctx)
+	if err != nil {
+		if w.ctx.Err() != nil {
+			err = context.Cause(w.ctx)
+		}
+		return w.endedWith(err)
+	}
+	defer proc.release()
+	w.out.read(proc)
+	server := &http.Server{Handler: w.routes()}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(proc.listener) })
+	watch := w.watch(proc)
+
+	select {
+	case <-proc.exited:
+	case <-w.ctx.Done():
+	}
+	proc.kill()
+	<-proc.exited
+	w.stop(errExited)
+	watch.Wait()
+	_ = server.Close()
+	serving.Wait()
+	w.out.finish()
+	return w.ended(proc)
+}
+
+// watch kills the process when it does not initialize in time or takes too much memory.
+func (w *worker) watch(proc *process) *sync.WaitGroup {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		timer := time.NewTimer(w.pool.opts.InitTimeout)
+		defer timer.Stop()
+		select {
+		case <-w.ctx.Done():
+		case <-proc.exited:
+		case <-timer.C:
+			w.pool.mu.Lock()
+			initialized := w.initialized
+			w.pool.mu.Unlock()
+			if !initialized {
+				w.kill(&TimeoutError{After: w.pool.opts.InitTimeout})
+			}
+		}
+	})
+	wg.Go(func() {
+		if reason := proc.guard(w.ctx, w.pool.spec.MemoryBytes); reason != "" {
+			w.kill(&ExitError{Status: reason, Stderr: w.out.lastErrors()})
+		}
+	})
+	return &wg
+}
+
+// ended says why a process that is gone is gone.
+func (w *worker) ended(proc *process) error {
+	w.mu.Lock()
+	reported := w.initErr
+	w.mu.Unlock()
+	if reported != nil {
+		return reported
+	}
+	if reason := context.Cause(w.ctx); reason != errExited {
+		return w.endedWith(reason)
+	}
+	return w.endedWith(&ExitError{Status: proc.status(), Stderr: w.out.lastErrors()})
+}
+
+// endedWith wraps the end of a worker that never initialized.
+func (w *worker) endedWith(err error) error {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	var start *InitError
+	if w.initialized || errors.Is(err, ErrClosed) || errors.As(err, &start) {
+		return err
+	}
+	return &InitError{Err: err}
+}
+
+// take waits for the call that the worker shall run. It returns nil when the worker or its connection
+// ends first.
+func (w *worker) take(ctx context.Context) *call {
+	if c := w.pool.next(w); c != nil {
+		return c
+	}
+	idle := time.NewTimer(w.pool.opts.IdleTimeout)
+	defer idle.Stop()
+	for {
+		select {
+		case c := <-w.next:
+			return c
+		case <-idle.C:
+			if w.pool.surplus(w) {
+				w.kill(ErrClosed)
+				return nil
+			}
+			idle.Reset(w.pool.opts.IdleTimeout)
+		case <-ctx.Done():
+			return w.abandon()
+		case <-w.ctx.Done():
+			return w.abandon()
+		}
+	}
+}
+
+// abandon stops waiting for a call. One that is already on its way is returned; it ends with the worker.
+func (w *worker) abandon() *call {
+	if w.pool.leave(w) {
+		return nil
+	}
+	select {
+	case c := <-w.next:
+		return c
+	default:
+		return nil
+	}
+}
+
+// reportInit keeps what the runtime said about its failure to load the function.
+func (w *worker) reportInit(e FunctionError) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.initErr = &InitError{FunctionError: e}
+}
