@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tarn-data/tarn"
@@ -32,6 +33,8 @@ type Options struct {
 	PartitionFlushRows int  // Copy with PartitionBy: rows a thread gathers before writing; 0 = DuckDB's 524,288
 
 	Logger *slog.Logger // nil discards
+
+	reach []string // see DB.Reach
 }
 
 // Validate returns what is wrong with o, or nil.
@@ -45,7 +48,7 @@ func (o Options) Validate() error {
 	case o.Threads < 0 || o.MaxConns < 0 || o.TempBytes < 0 || o.MaxOpenPartitions < 0 || o.PartitionFlushRows < 0:
 		return bad("DuckDB options must not be negative")
 	}
-	for _, d := range o.AllowedDirs {
+	for _, d := range slices.Concat(o.AllowedDirs, o.reach) {
 		if !strings.Contains(d, "://") && !filepath.IsAbs(d) {
 			return bad("the allowed folder %q is not absolute", d)
 		}
@@ -100,7 +103,10 @@ func (o Options) settings() []string {
 		s = append(s, "SET preserve_insertion_order=false")
 	}
 	if o.CacheMetadata {
-		s = append(s, "SET parquet_metadata_cache=true", "SET validate_external_file_cache='NO_VALIDATION'")
+		s = append(s, "SET parquet_metadata_cache=true")
+		if len(o.reach) == 0 { // what others write may change
+			s = append(s, "SET validate_external_file_cache='NO_VALIDATION'")
+		}
 	}
 	if o.MaxOpenPartitions > 0 {
 		s = append(s, fmt.Sprintf("SET partitioned_write_max_open_files=%d", o.MaxOpenPartitions))
@@ -111,9 +117,9 @@ func (o Options) settings() []string {
 	if o.PlanOnly {
 		s = append(s, "SET disabled_optimizers="+tarn.QuoteLiteral(notForPlanning))
 	}
-	if len(o.AllowedDirs) > 0 {
-		dirs := make([]string, len(o.AllowedDirs))
-		for i, d := range o.AllowedDirs {
+	if allowed := slices.Concat(o.AllowedDirs, o.reach); len(allowed) > 0 {
+		dirs := make([]string, len(allowed))
+		for i, d := range allowed {
 			dirs[i] = tarn.QuoteLiteral(strings.TrimSuffix(d, string(os.PathSeparator)) + "/")
 		}
 		s = append(s, "SET allowed_directories=["+strings.Join(dirs, ", ")+"]")

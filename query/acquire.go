@@ -60,9 +60,21 @@ func (r *run) fix(ctx context.Context, conn *duck.Conn, st *statement, ref ref, 
 	if got.Release != nil {
 		r.ends = append(r.ends, got.Release)
 	}
-	v.schema, v.files, v.kept, v.plain = got.Schema, got.Files, got.Files, got.Plain
+	v.schema, v.files, v.kept, v.plain, v.read = got.Schema, got.Files, got.Files, got.Plain, got.Read
 	r.entry.FilesTotal += len(v.files)
 	return nil
+}
+
+// reach makes the folders of external tables part of the sandbox, and those that are none no more not.
+func (r *run) reach(ctx context.Context, st *statement) error {
+	if r.s.o.Reach == nil || len(st.refs) == 0 {
+		return nil
+	}
+	dirs, err := r.s.o.Reach(ctx)
+	if err != nil {
+		return err
+	}
+	return r.s.db.Reach(dirs)
 }
 
 // moment returns the moment a table is read at: its own AT, else the request's, else now (nil).

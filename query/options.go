@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"log/slog"
 	"runtime"
 	"time"
@@ -17,6 +18,10 @@ type Options struct {
 	Threads     int      // 0 = one per CPU
 	TempDir     string   // for spilling and for Parquet results on their way; "" = the system's, without spilling
 	AllowedDirs []string // where the files of views lie; users can not name files at all
+	// Reach names the folders besides AllowedDirs that files of views lie in now. It is asked for
+	// every statement and should be cheap. Another answer than before starts a new DuckDB instance,
+	// whose sandbox it is part of. May be nil.
+	Reach func(context.Context) ([]string, error)
 
 	MaxConcurrent int           // statements running; 0 = 4 × threads; as many again wait, more are refused with tarn.CodeBusy
 	Timeout       time.Duration // of one statement, from its start to the last row read; 0 = 5 min

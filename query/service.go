@@ -101,7 +101,8 @@ type view struct {
 	schema tarn.Schema
 	files  []File
 	kept   []File
-	plain  bool   // see View.Plain
+	plain  bool // see View.Plain
+	read   func(context.Context, []File) (string, error)
 	sql    string // what stands for the table in the statement
 	stub   string
 }
@@ -189,6 +190,9 @@ func (r *run) execute(ctx context.Context) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.reach(ctx, st); err != nil {
+		return nil, err
+	}
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return nil, err
@@ -210,7 +214,11 @@ func (r *run) execute(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	for i := range r.views {
-		if v := &r.views[i]; v.sql == "" {
+		if v := &r.views[i]; v.sql == "" && v.read != nil {
+			if v.sql, err = v.read(ctx, v.kept); err != nil {
+				return nil, err
+			}
+		} else if v.sql == "" {
 			v.sql = readFiles(v.kept, v.schema, v.plain)
 		}
 	}

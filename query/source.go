@@ -38,13 +38,17 @@ type View struct {
 	Files  []File
 	// Plain says that every file holds exactly the columns of Schema, with these names and types.
 	// DuckDB then reads them without a mapping, and of a struct only the members a query names.
-	Plain   bool
+	Plain bool
+	// Read, when not nil, makes the SQL text that stands for those files of the view that pruning has
+	// left, in place of a reader of Parquet by field id: for external tables, whose files have other
+	// formats and lie in the folders that Options.Reach names.
+	Read    func(ctx context.Context, files []File) (string, error)
 	Release func() // called exactly once, when the result is closed; may be nil
 }
 
-// File is one Parquet file of a view, with FIELD_IDS in it.
+// File is one file of a view: Parquet with FIELD_IDS in it, unless View.Read says how to read it.
 type File struct {
-	URL   string // as DuckDB opens it: an absolute path under Options.AllowedDirs
+	URL   string // as DuckDB opens it: an absolute path under Options.AllowedDirs or Options.Reach
 	Rows  int64
 	Bytes int64
 	Stats map[int]Bounds // by field id; leaf fields only; absent means unknown
