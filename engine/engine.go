@@ -18,6 +18,7 @@ import (
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/ingest/filedrop"
 	"github.com/tarn-data/tarn/ingest/httpdoor"
 	"github.com/tarn-data/tarn/internal/telemetry"
 	"github.com/tarn-data/tarn/lake/fs"
@@ -56,6 +57,7 @@ type Engine struct {
 	disk    disk
 	marks   *marks
 
+	dropped     dropped
 	heavy       *semaphore.Weighted // see delivery.Config.Heavy
 	paused      sync.Map            // names of pipelines that are paused
 	workers     atomic.Uint64       // ever started, for their folders
@@ -86,6 +88,7 @@ func New(opts Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{opts: opts, log: opts.Logger, heavy: semaphore.NewWeighted(delivery.HeavySlots)}
+	e.dropped.slots = semaphore.NewWeighted(filedrop.DefaultSlots)
 	e.setReason("starting")
 	e.running.Store(&running{byName: map[string]*pipe{}, streams: map[string]*pipe{}})
 	return e, nil
@@ -233,7 +236,7 @@ func (e *Engine) listen(ctx context.Context, p *project.Project) error {
 		return err
 	}
 	h, err := server.New(server.Options{Version: e.opts.Version, Logger: e.log, Metrics: e.metrics, Gatherer: e.registry,
-		Ingest: door, Query: e.queries, Stream: e.stream, Control: e.control()})
+		Ingest: door, Runs: e.runs(), Query: e.queries, Stream: e.stream, Control: e.control()})
 	if err != nil {
 		return err
 	}
@@ -311,6 +314,7 @@ func (e *Engine) close() error {
 		errs = append(errs, p.stream.Close())
 	}
 	e.running.Store(&running{byName: map[string]*pipe{}, streams: map[string]*pipe{}})
+	errs = append(errs, e.closeFiles())
 	if e.queries != nil {
 		errs = append(errs, e.queries.Close())
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/ingest/filedrop"
 	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/server"
 	"github.com/tarn-data/tarn/stream"
@@ -25,6 +26,7 @@ type pipe struct {
 	spec       project.Pipeline
 	stream     *stream.Stream
 	deliveries []*runningDelivery
+	files      *filedrop.Door // nil where records are opaque
 	stop       context.CancelFunc
 	done       sync.WaitGroup
 }
@@ -79,6 +81,9 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	defer e.reload.Unlock()
 	if e.ctx.Err() != nil {
 		return server.ReloadDoc{}, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the lake is stopping"}
+	}
+	if err := checkWired(p); err != nil {
+		return server.ReloadDoc{}, err
 	}
 	ctx = context.WithoutCancel(ctx) // from here on half a change would be worse than a late one
 	old := e.running.Load()
@@ -164,9 +169,6 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 			err = errors.Join(err, p.stream.Close())
 		}
 	}()
-	if err := checkWired(spec); err != nil {
-		return nil, err
-	}
 	if s == nil {
 		m := e.metrics
 		name := spec.Stream.Name
@@ -196,8 +198,16 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 		w.Pause(paused)
 		p.deliveries = append(p.deliveries, &runningDelivery{spec: d, worker: w})
 	}
+	if spec.Records != project.RecordsOpaque {
+		if p.files, err = e.fileDoor(spec, p.stream); err != nil {
+			return nil, err
+		}
+	}
 	run, stop := context.WithCancel(e.ctx)
 	p.stop = stop
+	if p.files != nil {
+		p.done.Go(func() { _ = p.files.Run(run) })
+	}
 	for _, d := range p.deliveries {
 		p.done.Go(func() { _ = d.worker.Run(run) })
 	}

@@ -1,40 +1,49 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/project"
 )
 
-// checkWired refuses what a project may declare and this engine does not run, so that nothing
-// declared is silently left undone.
-func checkWired(p project.Pipeline) error {
-	refuse := func(what string) error {
-		return &tarn.Error{Code: tarn.CodeUnsupported, Detail: what + " is not available yet", Hint: "take it out of " + p.File}
+// checkWired refuses what a project may declare and this engine does not run, before anything
+// changes, so that nothing declared is silently left undone.
+func checkWired(p *project.Project) error {
+	var unwired []error
+	for i := range p.Pipelines {
+		if what := notWired(&p.Pipelines[i]); what != "" {
+			unwired = append(unwired, &tarn.Error{Code: tarn.CodeUnsupported, Detail: what + " is not available yet", Hint: "take it out of " + p.Pipelines[i].File})
+		}
 	}
+	return errors.Join(unwired...)
+}
+
+// notWired names the first thing of a pipeline that the engine does not run, "" for none.
+func notWired(p *project.Pipeline) string {
 	switch {
 	case p.Source.Files != nil:
-		return refuse("source: files")
+		return "source: files"
 	case p.Source.Function != nil:
-		return refuse("source: function")
+		return "source: function"
 	case p.RawBackup:
-		return refuse("raw_backup")
+		return "raw_backup"
 	}
 	for i, t := range p.Transforms {
 		if t.Kind() != project.StepSQL {
-			return refuse(fmt.Sprintf("transform[%d]: %s", i, t.Kind()))
+			return fmt.Sprintf("transform[%d]: %s", i, t.Kind())
 		}
 	}
 	for i, d := range p.Deliveries {
 		switch {
 		case d.Database != nil:
-			return refuse(fmt.Sprintf("deliver[%d]: database", i))
+			return fmt.Sprintf("deliver[%d]: database", i)
 		case d.Cleaned != "":
-			return refuse(fmt.Sprintf("deliver[%d]: cleaned", i))
+			return fmt.Sprintf("deliver[%d]: cleaned", i)
 		case d.When != "":
-			return refuse(fmt.Sprintf("deliver[%d]: when", i))
+			return fmt.Sprintf("deliver[%d]: when", i)
 		}
 	}
-	return nil
+	return ""
 }

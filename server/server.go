@@ -27,6 +27,9 @@ type Options struct {
 
 	// Ingest answers POST /v1/streams/{stream}/records; the stream is the path value "stream".
 	Ingest http.Handler
+	// Runs answers POST /v1/pipelines/{pipeline}/runs; the pipeline is the path value "pipeline". nil
+	// answers CodeUnsupported.
+	Runs http.Handler
 	// Query answers POST /v1/sql.
 	Query *query.Service
 	// Stream finds a stream by name for reading its records.
@@ -88,6 +91,7 @@ func New(o Options) (*Server, error) {
 	api := s.newAPI()
 	s.registerControl(api)
 	s.mountStreams(api)
+	s.mountRuns(api)
 	s.mountSQL(api)
 	s.mountOperations(api)
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // huma's own error, which no answer uses

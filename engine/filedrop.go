@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/ingest/filedrop"
+	"github.com/tarn-data/tarn/ingest/filedrop/decode"
+	"github.com/tarn-data/tarn/project"
+	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/server"
+	"github.com/tarn-data/tarn/stream"
+)
+
+// dropped is what the file doors of all pipelines share.
+type dropped struct {
+	slots *semaphore.Weighted // files that are read at once (I8)
+
+	mu  sync.Mutex
+	sql *duck.DB // for Parquet and conditions; opened when first needed
+}
+
+// filesMemory bounds the SQL engine that reads dropped files (I8).
+const filesMemory = 128 << 20
+
+// fileSQL returns the SQL engine for dropped files. It has one thread: rows keep the order of the file.
+func (e *Engine) fileSQL() (*duck.DB, error) {
+	f := &e.dropped
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sql != nil {
+		return f.sql, nil
+	}
+	spill := e.path("staging", "spill", "files")
+	if err := os.MkdirAll(spill, 0o755); err != nil {
+		return nil, err
+	}
+	var err error
+	f.sql, err = duck.Open(duck.Options{MemoryBytes: filesMemory, Threads: 1, TempDir: spill, AllowedDirs: []string{e.bucket.URL("raw/files")}, Logger: e.log})
+	return f.sql, err
+}
+
+// closeFiles ends what the file doors share.
+func (e *Engine) closeFiles() error {
+	e.dropped.mu.Lock()
+	defer e.dropped.mu.Unlock()
+	if e.dropped.sql == nil {
+		return nil
+	}
+	return e.dropped.sql.Close()
+}
+
+// fileDoor returns the door through which files come into a pipeline. Without a folder of its own it
+// takes those that are pushed.
+func (e *Engine) fileDoor(spec project.Pipeline, s *stream.Stream) (*filedrop.Door, error) {
+	o := filedrop.Options{
+		Pipeline: spec.Name, Stream: s, Shards: spec.Stream.Shards, KeyPath: spec.Stream.PartitionKey,
+		Limits: record.Limits{RecordBytes: int(e.limits.RecordBytes)},
+		DB:     e.db, Bucket: e.bucket, Spool: e.path("staging", "runs"), SQL: e.fileSQL, Slots: e.dropped.slots, Admit: e.admit,
+		Hints: decode.Hints{Format: decode.Auto, Declared: spec.Schema}, Logger: e.log,
+	}
+	for _, d := range spec.Deliveries {
+		o.Routes = append(o.Routes, filedrop.Route{Name: d.Name, When: d.When})
+	}
+	if f := spec.Source.Files; f != nil {
+		o.Folder, o.Match, o.Settle = e.bucket.URL(f.Path), f.Match, f.Settle
+		o.Hints.Format = decode.Format(f.Format)
+		o.Hints.Delimiter, o.Hints.Header, o.Hints.Encoding = f.CSV.Delimiter, f.CSV.Header, f.CSV.Encoding
+	}
+	return filedrop.New(o)
+}
+
+// runs answers POST /v1/pipelines/{pipeline}/runs.
+func (e *Engine) runs() http.Handler {
+	return filedrop.NewHandler(filedrop.HandlerOptions{Problem: server.Problems{Logger: e.log}.Write, Door: func(name string) (*filedrop.Door, error) {
+		if err := e.admit(); err != nil {
+			return nil, err
+		}
+		p := e.running.Load().byName[name]
+		if p == nil {
+			return nil, server.NotFound("pipeline", name, nil)
+		}
+		if p.files == nil {
+			return nil, &tarn.Error{Code: tarn.CodeUnsupported, Detail: fmt.Sprintf("the records of the pipeline %s are opaque; a file of it cannot be parted into records", name), Hint: "post its records to /v1/streams/" + p.stream.Name() + "/records"}
+		}
+		return p.files, nil
+	}})
+}
