@@ -23,8 +23,6 @@ func checkWired(p *project.Project) error {
 // notWired names the first thing of a pipeline that the engine does not run, "" for none.
 func notWired(p *project.Pipeline) string {
 	switch {
-	case p.Source.Files != nil:
-		return "source: files"
 	case p.Source.Function != nil:
 		return "source: function"
 	case p.RawBackup:
