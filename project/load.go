@@ -72,6 +72,8 @@ func Load(fsys fs.FS, opts Options) (*Project, Faults) {
 			pipelines = append(pipelines, p)
 		}
 	}
+	crawlers := l.crawlers()
+	l.checkCrawlers(crawlers, pipelines)
 	l.unique(pipelines)
 	l.folders(pipelines, settings.Engines.Lake.URL)
 	l.used(pipelines, names)
@@ -85,6 +87,9 @@ func Load(fsys fs.FS, opts Options) (*Project, Faults) {
 	}
 	for _, f := range pipelines {
 		p.Pipelines = append(p.Pipelines, pipelineFromModel(f.name, f.model, f.sql))
+	}
+	for _, f := range crawlers {
+		p.Crawlers = append(p.Crawlers, crawlerFromModel(f.name, f.model))
 	}
 	p.sort()
 	return p, nil

@@ -85,6 +85,7 @@ type document struct {
 	Project   v1.Project         `json:"project"`
 	Functions []functionDocument `json:"functions,omitempty"`
 	Pipelines []pipelineDocument `json:"pipelines"`
+	Crawlers  []crawlerDocument  `json:"crawlers,omitempty"`
 }
 
 type functionDocument struct {
@@ -114,6 +115,9 @@ func (p *Project) MarshalJSON() ([]byte, error) {
 		}
 		doc.Pipelines = append(doc.Pipelines, pd)
 	}
+	for i := range p.Crawlers {
+		doc.Crawlers = append(doc.Crawlers, crawlerDocument{p.Crawlers[i].File, p.Crawlers[i].toModel()})
+	}
 	return json.Marshal(doc)
 }
 
@@ -136,6 +140,9 @@ func (p *Project) UnmarshalJSON(b []byte) error {
 		}
 		p.Pipelines = append(p.Pipelines, pipelineFromModel(pd.File, pd.Pipeline, pd.SQL))
 	}
+	for _, cd := range doc.Crawlers {
+		p.Crawlers = append(p.Crawlers, crawlerFromModel(cd.File, cd.Crawler))
+	}
 	p.sort()
 	return nil
 }
@@ -143,4 +150,5 @@ func (p *Project) UnmarshalJSON(b []byte) error {
 func (p *Project) sort() {
 	slices.SortFunc(p.Functions, func(a, b Function) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(p.Pipelines, func(a, b Pipeline) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(p.Crawlers, func(a, b Crawler) int { return strings.Compare(a.Name, b.Name) })
 }

@@ -11,7 +11,10 @@ import (
 
 // parts returns the properties of everything in a project by kind and name.
 func parts(p *Project) map[string]map[string][]property {
-	out := map[string]map[string][]property{"function": {}, "stream": {}, "pipeline": {}, "table": {}, "delivery": {}}
+	out := map[string]map[string][]property{"function": {}, "stream": {}, "pipeline": {}, "table": {}, "delivery": {}, "crawler": {}}
+	for i := range p.Crawlers {
+		out["crawler"][p.Crawlers[i].Name] = crawlerProperties(&p.Crawlers[i])
+	}
 	for i := range p.Functions {
 		out["function"][p.Functions[i].Name] = functionProperties(&p.Functions[i])
 	}

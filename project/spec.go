@@ -19,6 +19,7 @@ type Project struct {
 	Zones     Zones
 	Functions []Function // sorted by name
 	Pipelines []Pipeline // sorted by name
+	Crawlers  []Crawler  // sorted by name
 }
 
 // URL is the address of an engine. It redacts itself; see v1.URL.
