@@ -49,14 +49,22 @@ func (a *app) verify(ctx context.Context) error {
 }
 
 func (a *app) printVerify(doc server.VerifyDoc) error {
-	cols := []screen.Column{left("STREAM"), right("SHARD"), left("TABLE"), right("ACCEPTED"), right("IN TABLE"), right("LEFT OUT"), right("FAILED"), right("PENDING"), right("EXPIRED"), right("LOST"), left("")}
+	cols := []screen.Column{left("STREAM"), right("SHARD"), left("TABLE"), right("ACCEPTED"), right("IN TABLE"), right("LEFT OUT"), right("FAILED"), right("PENDING"), right("EXPIRED")}
+	if doc.Totals.Lost > 0 {
+		cols = append(cols, right("LOST"))
+	}
+	cols = append(cols, left(""))
 	var rows [][]string
 	for _, v := range doc.Accounts {
 		ok := "ok"
 		if !v.OK {
 			ok = "WRONG"
 		}
-		rows = append(rows, []string{v.Stream, strconv.Itoa(v.Shard), v.Table, screen.Count(v.Accepted), screen.Count(v.InTable), screen.Count(v.Dropped), screen.Count(v.Failed), screen.Count(v.Pending), screen.Count(v.Expired), screen.Count(v.Lost), ok})
+		row := []string{v.Stream, strconv.Itoa(v.Shard), v.Table, screen.Count(v.Accepted), screen.Count(v.InTable), screen.Count(v.Dropped), screen.Count(v.Failed), screen.Count(v.Pending), screen.Count(v.Expired)}
+		if doc.Totals.Lost > 0 {
+			row = append(row, screen.Count(v.Lost))
+		}
+		rows = append(rows, append(row, ok))
 	}
 	if err := a.table(cols, rows, "no records yet"); err != nil {
 		return err
