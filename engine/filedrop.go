@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -69,7 +70,10 @@ func (e *Engine) fileDoor(spec project.Pipeline, s *stream.Stream) (*filedrop.Do
 		o.Routes = append(o.Routes, filedrop.Route{Name: d.Name, When: d.When})
 	}
 	if f := spec.Source.Files; f != nil {
-		o.Folder, o.Match, o.Settle = e.bucket.URL(f.Path), f.Match, f.Settle
+		o.Folder, o.Match, o.Settle = f.Path, f.Match, f.Settle
+		if !filepath.IsAbs(f.Path) {
+			o.Folder = e.bucket.URL(f.Path)
+		}
 		o.Hints.Format = decode.Format(f.Format)
 		o.Hints.Delimiter, o.Hints.Header, o.Hints.Encoding = f.CSV.Delimiter, f.CSV.Header, f.CSV.Encoding
 	}

@@ -54,14 +54,14 @@ func (l *loader) times(f pipelineFile, stated []string) {
 	}
 }
 
-// ownFolders are the folders of a project that no files may be dropped into.
+// ownFolders are the folders of a project that hold no data.
 var ownFolders = []string{pipelinesDir, functionsDir, "sql", "tests", "crawlers"}
 
 // zoneFolders are the folders of the lake that Tarn writes.
 var zoneFolders = []string{"raw", "cleaned", v1.Zone}
 
-// folders reports file sources whose folders overlap with each other, with the lake or with the
-// project's own files: a file would be taken that nobody dropped.
+// folders reports file sources whose folders overlap with each other or with what Tarn writes into
+// the lake: a file would be taken that nobody dropped.
 func (l *loader) folders(files []pipelineFile, lake URL) {
 	type drop struct{ folder, at string }
 	var drops []drop
@@ -84,27 +84,21 @@ func (l *loader) folders(files []pipelineFile, lake URL) {
 	}
 }
 
-// ownerOf says to whom a folder belongs already, "" for nobody.
+// ownerOf says to whom a folder belongs already, "" for nobody. A relative folder is one in the lake.
 func ownerOf(folder string, lake URL) string {
-	root, _, _ := strings.Cut(folder, "/")
-	switch {
-	case slices.Contains(ownFolders, root):
-		return "a folder of the project"
-	case slices.Contains(zoneFolders, root):
-		return "a folder of the lake"
-	case root == ".tarn":
-		return "in the data folder"
-	case lake.IsEmbedded() || lake.Scheme() != "":
-		return ""
-	}
-	at := path.Clean(lake.String())
-	for _, zone := range zoneFolders {
-		if within(folder, path.Join(at, zone)) {
-			return "a folder of the lake"
+	at := ""
+	if path.IsAbs(folder) {
+		if at = lake.String(); !path.IsAbs(at) {
+			return "" // where the lake lies is not known here
 		}
 	}
-	if within(at, folder) {
-		return "the folder around the lake"
+	for _, zone := range zoneFolders {
+		if within(folder, path.Join(at, zone)) {
+			return "a folder that Tarn writes"
+		}
+	}
+	if at != "" && within(path.Clean(at), folder) {
+		return "the folder of the lake, or around it"
 	}
 	return ""
 }

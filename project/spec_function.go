@@ -96,7 +96,7 @@ const (
 
 // FileSource is the file-drop door: it takes every finished file of a folder once.
 type FileSource struct {
-	Path   string // a folder, such as landing/users; see Project.Path
+	Path   string // a folder of the lake, such as landing/users, or an absolute one
 	Match  string // a glob over the file's name; see path.Match
 	Format FileFormat
 	Settle time.Duration // a file that has not changed for this long is finished

@@ -17,7 +17,7 @@ type HTTPSource struct{}
 
 // FileSource is the file-drop door.
 type FileSource struct {
-	Path   FolderPath `json:"path" required:"true" example:"landing/users" doc:"The folder, relative to the project or absolute. Folders in it are not looked into."`
+	Path   FolderPath `json:"path" required:"true" example:"landing/users" doc:"The folder in the lake, or an absolute path. Folders in it are not looked into."`
 	Match  Glob       `json:"match" default:"*" example:"'*.csv'" doc:"The names of the files to take: '*' for any text, '?' for a character, '[a-z]' for one of several."`
 	Format string     `json:"format" default:"auto" enum:"auto,csv,json,ndjson,parquet,avro,text" example:"csv" doc:"How the files are read. 'auto' finds it out from the name and the content; 'text' makes a record of each line. '.gz' and '.zst' are unpacked."`
 	Settle Duration   `json:"settle" default:"2s" min:"100ms" max:"24h" example:"2s" doc:"A file that has not changed for this long is finished."`

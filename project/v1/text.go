@@ -78,7 +78,7 @@ func (h *Handler) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// FolderPath is a folder: relative to the project, or absolute. It is clean and has slashes.
+// FolderPath is a folder: relative, its key says to what, or absolute. It is clean and has slashes.
 type FolderPath string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -96,7 +96,7 @@ func (f *FolderPath) UnmarshalText(b []byte) error {
 	case strings.TrimSpace(s) != s || s == "" || clean == "." || clean == "/" || strings.ContainsRune(s, 0):
 		return fail(" is not the path of a folder", "write one such as landing/users")
 	case clean == ".." || strings.HasPrefix(clean, "../"):
-		return fail(" leads out of the project", "write an absolute path")
+		return fail(" leads out of the folder it is in", "write an absolute path")
 	}
 	*f = FolderPath(clean)
 	return nil
