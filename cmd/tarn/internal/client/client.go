@@ -67,7 +67,12 @@ func (e *Error) Unwrap() error { return &e.Problem }
 
 // Do sends a request and returns the answer when its status is 2xx; the caller closes its body.
 func (c *Client) Do(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	return c.Send(ctx, method, path, header, bytes.NewReader(body))
+}
+
+// Send is Do for a body of any size, which is sent as it is read.
+func (c *Client) Send(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the request cannot be built", Err: err}
 	}
