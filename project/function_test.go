@@ -58,7 +58,7 @@ func TestEverySpec(t *testing.T) {
 	}
 	users := p.Pipeline("users")
 	if diff := cmp.Diff(project.Source{Files: &project.FileSource{Path: "landing/users", Match: "*.csv", Format: project.FormatCSV, Settle: 5 * time.Second,
-		CSV: project.CSVOptions{Delimiter: ";", Header: "present", Encoding: "utf-16"}}}, users.Source); diff != "" {
+		CSV: project.CSVOptions{Delimiter: ";", Header: "true", Encoding: "utf-16"}}}, users.Source); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
 	var names []string

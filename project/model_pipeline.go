@@ -44,12 +44,22 @@ func sourceFromModel(m v1.Source) Source {
 	case m.Files != nil:
 		f := m.Files
 		return Source{Files: &FileSource{Path: string(f.Path), Match: string(f.Match), Format: FileFormat(f.Format), Settle: time.Duration(f.Settle),
-			CSV: CSVOptions{Delimiter: string(f.CSV.Delimiter), Header: f.CSV.Header, Encoding: f.CSV.Encoding}}}
+			CSV: CSVOptions{Delimiter: string(f.CSV.Delimiter), Header: unlessAuto(f.CSV.Header), Encoding: unlessAuto(f.CSV.Encoding)}}}
 	case m.Function != "":
 		return Source{Function: &FunctionSource{Function: string(m.Function), Schedule: m.Schedule, Every: time.Duration(m.Every),
 			Continuous: m.Continuous, CatchUp: CatchUp(m.CatchUp)}}
 	}
 	return Source{HTTP: true}
+}
+
+// auto is how a file writes what is to be found out; the spec leaves it empty.
+const auto = "auto"
+
+func unlessAuto(s string) string {
+	if s == auto {
+		return ""
+	}
+	return s
 }
 
 func transformFromModel(m v1.Transform, sql string) Transform {
@@ -134,7 +144,7 @@ func (s Source) toModel() v1.Source {
 	case s.Files != nil:
 		f := s.Files
 		return v1.Source{Files: &v1.FileSource{Path: v1.FolderPath(f.Path), Match: v1.Glob(f.Match), Format: string(f.Format), Settle: v1.Duration(f.Settle),
-			CSV: v1.CSV{Delimiter: v1.Character(f.CSV.Delimiter), Header: f.CSV.Header, Encoding: f.CSV.Encoding}}}
+			CSV: v1.CSV{Delimiter: v1.Character(f.CSV.Delimiter), Header: cmp.Or(f.CSV.Header, auto), Encoding: cmp.Or(f.CSV.Encoding, auto)}}}
 	case s.Function != nil:
 		f := s.Function
 		return v1.Source{Function: v1.Name(f.Function), Schedule: f.Schedule, Every: v1.Duration(f.Every), Continuous: f.Continuous, CatchUp: string(f.CatchUp)}

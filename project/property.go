@@ -142,7 +142,7 @@ func sourceProperties(s Source) []property {
 	switch {
 	case s.Files != nil:
 		props := []property{{"source", "files"}, {"source.files.path", s.Files.Path}, {"source.files.match", s.Files.Match}, {"source.files.format", string(s.Files.Format)},
-			{"source.files.settle", m.Files.Settle.String()}, {"source.files.csv.header", s.Files.CSV.Header}, {"source.files.csv.encoding", s.Files.CSV.Encoding}}
+			{"source.files.settle", m.Files.Settle.String()}, {"source.files.csv.header", m.Files.CSV.Header}, {"source.files.csv.encoding", m.Files.CSV.Encoding}}
 		return append(props, optional("source.files.csv.delimiter", s.Files.CSV.Delimiter)...)
 	case s.Function != nil:
 		props := []property{{"source", "function"}, {"source.function", s.Function.Function}, {"source.catch_up", string(s.Function.CatchUp)}}

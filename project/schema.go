@@ -78,6 +78,9 @@ func fieldSchema(f strictyaml.Field) map[string]any {
 		values := []any{}
 		for _, v := range f.Enum {
 			values = append(values, literal(v, f.Type))
+			if f.Type.Kind() == reflect.String && (v == "true" || v == "false") { // without quotes
+				values, s["type"] = append(values, v == "true"), []string{"string", "boolean"}
+			}
 		}
 		s["enum"] = values
 	}

@@ -103,11 +103,11 @@ type FileSource struct {
 	CSV    CSVOptions
 }
 
-// CSVOptions says how CSV is read.
+// CSVOptions says how CSV is read. What is empty is found out from the file.
 type CSVOptions struct {
-	Delimiter string // one character; empty to find it out
-	Header    string // auto, present or absent
-	Encoding  string // utf-8, utf-16 or latin-1
+	Delimiter string // one character
+	Header    string // "", "true" or "false"
+	Encoding  string // "", "utf-8", "utf-16" or "latin-1"
 }
 
 // CatchUp says what becomes of the runs that were due while Tarn was down.

@@ -27,6 +27,6 @@ type FileSource struct {
 // CSV says how CSV is read.
 type CSV struct {
 	Delimiter Character `json:"delimiter,omitempty" example:"';'" doc:"The character between two fields. Default: found out."`
-	Header    string    `json:"header" default:"auto" enum:"auto,present,absent" example:"present" doc:"Whether the first line names the columns."`
-	Encoding  string    `json:"encoding" default:"utf-8" enum:"utf-8,utf-16,latin-1" example:"latin-1" doc:"The encoding of the text."`
+	Header    string    `json:"header" default:"auto" enum:"auto,true,false" example:"true" doc:"Whether the first line names the columns. 'auto' finds it out."`
+	Encoding  string    `json:"encoding" default:"auto" enum:"auto,utf-8,utf-16,latin-1" example:"latin-1" doc:"The encoding of the text. 'auto' tells UTF-16 by its mark and takes the rest for UTF-8."`
 }

@@ -24,6 +24,9 @@ func (d *Document) scalar(n ast.Node, v reflect.Value, f Field, display string) 
 	}
 	text, isScalar := scalarText(n)
 	want, ok := scalarFits(n, v.Type())
+	if _, isBool := n.(*ast.BoolNode); isBool && slices.Contains(f.Enum, text) {
+		ok = true // one of several words
+	}
 	if !ok {
 		hint := ""
 		switch {
