@@ -118,6 +118,10 @@ func (e *Engine) Pipelines(ctx context.Context) ([]server.PipelineDoc, error) {
 			}
 			doc.Deliveries = append(doc.Deliveries, dd)
 		}
+		var err error
+		if doc.RawBackup, err = describeBackup(ctx, p); err != nil {
+			return nil, err
+		}
 		docs = append(docs, doc)
 	}
 	return docs, nil
@@ -185,7 +189,8 @@ func (e *Engine) Tables(ctx context.Context) ([]server.TableDoc, error) {
 			docs = append(docs, e.tableDoc(st))
 		}
 	}
-	return docs, nil
+	archived, err := e.rawDocs(ctx)
+	return append(docs, archived...), err
 }
 
 func (e *Engine) tableDoc(st *table.State) server.TableDoc {
@@ -210,6 +215,11 @@ func (e *Engine) tableDoc(st *table.State) server.TableDoc {
 
 // Table describes one table in full.
 func (e *Engine) Table(ctx context.Context, name string) (server.TableDoc, error) {
+	if t, err := e.rawTable(ctx, name); err != nil {
+		return server.TableDoc{}, err
+	} else if t != nil {
+		return e.rawTableDoc(ctx, t)
+	}
 	st, err := e.store.State(ctx, name)
 	if tarn.CodeOf(err) == tarn.CodeNotFound {
 		if _, w := e.delivery(name); w != nil {

@@ -50,12 +50,13 @@ type Engine struct {
 	limits   project.Limits
 	network  net.Listener
 
-	reload  sync.Mutex // one change of what runs at a time
-	running atomic.Pointer[running]
-	reason  atomic.Pointer[string] // why requests are not served; nil when ready
-	views   views
-	disk    disk
-	marks   *marks
+	reload   sync.Mutex // one change of what runs at a time
+	running  atomic.Pointer[running]
+	reason   atomic.Pointer[string] // why requests are not served; nil when ready
+	views    views
+	archives archives
+	disk     disk
+	marks    *marks
 
 	dropped     dropped
 	heavy       *semaphore.Weighted // see delivery.Config.Heavy

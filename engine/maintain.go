@@ -36,6 +36,7 @@ func (e *Engine) maintain() {
 			return
 		case <-tick.C:
 		}
+		e.maintainRaw(last)
 		for _, p := range e.pipes() {
 			for _, d := range p.deliveries {
 				for _, task := range e.dueTasks(d.spec, last) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/delivery/raw"
 	"github.com/tarn-data/tarn/ingest/filedrop"
 	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/server"
@@ -26,6 +27,7 @@ type pipe struct {
 	spec       project.Pipeline
 	stream     *stream.Stream
 	deliveries []*runningDelivery
+	backup     *raw.Writer    // nil without raw_backup
 	files      *filedrop.Door // nil where records are opaque
 	stop       context.CancelFunc
 	done       sync.WaitGroup
@@ -203,8 +205,16 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 			return nil, err
 		}
 	}
+	if spec.RawBackup {
+		if p.backup, err = e.newBackup(ctx, spec, p.stream); err != nil {
+			return nil, err
+		}
+	}
 	run, stop := context.WithCancel(e.ctx)
 	p.stop = stop
+	if p.backup != nil {
+		p.done.Go(func() { _ = p.backup.Run(run) })
+	}
 	if p.files != nil {
 		p.done.Go(func() { _ = p.files.Run(run) })
 	}
@@ -292,6 +302,11 @@ func (e *Engine) Flush(ctx context.Context, name string) error {
 		found = true
 		for _, d := range p.deliveries {
 			if err := d.worker.Flush(ctx); err != nil {
+				return err
+			}
+		}
+		if p.backup != nil {
+			if err := p.backup.Flush(ctx); err != nil {
 				return err
 			}
 		}

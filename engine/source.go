@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,6 +53,12 @@ func (s source) Tables(ctx context.Context) ([]query.TableInfo, error) {
 		}
 		infos = append(infos, query.TableInfo{Name: n, Schema: st.Schema})
 	}
+	archived, err := s.e.rawInfos(ctx)
+	if err != nil {
+		return nil, err
+	}
+	infos = append(infos, archived...)
+	slices.SortFunc(infos, func(a, b query.TableInfo) int { return strings.Compare(a.Name, b.Name) })
 	return infos, nil
 }
 
@@ -119,6 +126,11 @@ func (e *Engine) expecting(ctx context.Context, names []string) bool {
 
 // Acquire implements query.Source.
 func (s source) Acquire(ctx context.Context, name string, at *query.AsOf) (*query.View, error) {
+	if t, err := s.e.rawTable(ctx, name); err != nil {
+		return nil, err
+	} else if t != nil {
+		return s.e.acquireRaw(ctx, t, at)
+	}
 	var v delivery.View
 	var err error
 	if w := s.e.worker(name); w != nil && at == nil {

@@ -25,8 +25,6 @@ func notWired(p *project.Pipeline) string {
 	switch {
 	case p.Source.Function != nil:
 		return "source: function"
-	case p.RawBackup:
-		return "raw_backup"
 	}
 	for i, t := range p.Transforms {
 		if t.Kind() != project.StepSQL {

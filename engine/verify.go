@@ -50,6 +50,9 @@ func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) {
 			}
 		}
 	}
+	if err := e.verifyRaw(ctx, &v, problem); err != nil {
+		return v, err
+	}
 	if e.marks.damaged(ctx) {
 		problem("meta/"+marksKey, "the file was damaged at a start and was begun anew, so that losses noted before count as expired; it is kept as meta/%s until you remove that", marksDamaged)
 	}

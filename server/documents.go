@@ -73,6 +73,19 @@ type PipelineDoc struct {
 	Description string        `json:"description,omitempty"`
 	Stream      string        `json:"stream"`
 	Deliveries  []DeliveryDoc `json:"deliveries"`
+	RawBackup   *RawBackupDoc `json:"raw_backup,omitempty"`
+}
+
+// RawBackupDoc describes the raw backup of a pipeline's stream.
+type RawBackupDoc struct {
+	Table      string     `json:"table" example:"raw.telemetry"`
+	State      string     `json:"state" enum:"running,retrying"`
+	LagRecords uint64     `json:"lag_records" doc:"Records acknowledged and not yet in an object"`
+	Records    uint64     `json:"records" doc:"Records backed up, those past their lifecycle too"`
+	Expired    uint64     `json:"expired" doc:"Records that retention removed before they were backed up"`
+	Damaged    uint64     `json:"damaged" doc:"Records that the stream's storage lost before they were backed up"`
+	LastObject *time.Time `json:"last_object,omitempty"`
+	LastError  string     `json:"last_error,omitempty"`
 }
 
 // DeliveryDoc describes one delivery of a pipeline.

@@ -48,6 +48,7 @@ type Table struct {
 	runs   map[int][]Run // by shard, in order
 	next   map[int]uint64
 	opaque bool
+	known  bool // View has run
 }
 
 // NewTable returns the table of an archive. It has no effects.
@@ -88,7 +89,7 @@ func (t *Table) View(ctx context.Context) (View, error) {
 		}
 		v.Runs = append(v.Runs, t.runs[p.Shard]...)
 	}
-	v.Schema, v.opaque = schema(t.opaque), t.opaque
+	v.Schema, v.opaque, t.known = schema(t.opaque), t.opaque, true
 	return v, nil
 }
 
@@ -185,4 +186,17 @@ func (t *Table) Parquet(ctx context.Context, v View, runs []Run) (files []File, 
 		}
 	}
 	return t.cache.files(ctx, t.stream, jobs)
+}
+
+// Describe returns the columns of the table. It reads the archive only the first time: whether records may
+// be bytes is brought up to date by View.
+func (t *Table) Describe(ctx context.Context) (tarn.Schema, error) {
+	t.mu.Lock()
+	known, opaque := t.known, t.opaque
+	t.mu.Unlock()
+	if known {
+		return schema(opaque), nil
+	}
+	v, err := t.View(ctx)
+	return v.Schema, err
 }

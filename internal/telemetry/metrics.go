@@ -27,10 +27,15 @@ type Metrics struct {
 	StreamBytes        *prometheus.GaugeVec     // stream, shard: bytes retained
 
 	// Deliveries and tables.
-	DeliveryLagRecords *prometheus.GaugeVec     // table, stream: records accepted and not yet committed
-	DeliveryLagSeconds *prometheus.GaugeVec     // table, stream: age of the oldest of them
-	DeliveryRecords    *prometheus.CounterVec   // table: records read from streams and committed
-	DeliveryRows       *prometheus.CounterVec   // table: rows committed
+	DeliveryLagRecords *prometheus.GaugeVec   // table, stream: records accepted and not yet committed
+	DeliveryLagSeconds *prometheus.GaugeVec   // table, stream: age of the oldest of them
+	DeliveryRecords    *prometheus.CounterVec // table: records read from streams and committed
+	DeliveryRows       *prometheus.CounterVec // table: rows committed
+
+	RawRecords         *prometheus.CounterVec   // stream: records in registered raw objects
+	RawBytes           *prometheus.CounterVec   // stream: bytes of the objects
+	RawLost            *prometheus.CounterVec   // stream, form: records that were gone before they were backed up
+	RawFlushSeconds    *prometheus.HistogramVec // stream
 	FailedRecords      *prometheus.CounterVec   // pipeline, stage
 	TailRows           *prometheus.GaugeVec     // table: rows visible to SQL and not yet committed
 	FlushSeconds       *prometheus.HistogramVec // table: staged rows to durable data files
@@ -75,6 +80,11 @@ func New(reg prometheus.Registerer) *Metrics {
 		DeliveryLagSeconds: f.gauges("delivery_lag_seconds", "Age of the oldest record not yet committed to the table.", "table", "stream"),
 		DeliveryRecords:    f.counters("delivery_records_total", "Stream records accounted for by table commits.", "table"),
 		DeliveryRows:       f.counters("delivery_rows_total", "Rows committed to tables.", "table"),
+
+		RawRecords:         f.counters("raw_records_total", "Records backed up in the zone raw.", "stream"),
+		RawBytes:           f.counters("raw_bytes_total", "Bytes of raw objects, compressed.", "stream"),
+		RawLost:            f.counters("raw_lost_records_total", "Records that expired or were damaged before they were backed up.", "stream", "form"),
+		RawFlushSeconds:    f.histograms("raw_flush_seconds", "Time to make raw objects durable and register them.", latency, "stream"),
 		FailedRecords:      f.counters("failed_records_total", "Records kept as failed, by stage.", "pipeline", "stage"),
 		TailRows:           f.gauges("tail_rows", "Rows visible to SQL and not yet committed.", "table"),
 		FlushSeconds:       f.histograms("flush_seconds", "Time to turn staged rows into durable data files.", latency, "table"),
