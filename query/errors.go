@@ -114,6 +114,17 @@ func (r *run) locate(ctx context.Context) error {
 	return e
 }
 
+// bareAt finds the name at without quotes, where it is not the AT of time travel or of a time zone.
+var bareAt = regexp.MustCompile(`(?i)(?:^|[\s,(.])at\s*(?:[,);=<>.]|$|\s(?:from|as|is|in|not|and|or|asc|desc|between|limit)\b)`)
+
+// hintAt explains the syntax error that a column called at gives: events often have one.
+func hintAt(err error, sql string) error {
+	if e := asError(err); e != nil && e.Hint == "" && strings.Contains(e.Detail, "syntax error") && bareAt.MatchString(sql) {
+		e.Hint = `AT is a key word; write a column of that name "at", in quotes`
+	}
+	return err
+}
+
 // advice are the words DuckDB begins its own advice with, and ours for them.
 var advice = []struct{ theirs, ours string }{
 	{"Did you mean ", "did you mean "},

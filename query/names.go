@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tarn-data/tarn"
@@ -32,6 +33,7 @@ func (s *Service) names(ctx context.Context) (names, error) {
 	n := names{tables: tables, system: []string{queryLogName}}
 	if s.o.System != nil {
 		n.system = append(n.system, s.o.System.Names()...)
+		slices.Sort(n.system)
 	}
 	return n, err
 }

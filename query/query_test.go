@@ -93,6 +93,7 @@ func TestUserFaults(t *testing.T) {
 		want string // parts of the text, in order
 	}{
 		{"SELEC 1", tarn.CodeInvalid, "line 1, column 1: syntax error"},
+		{"SELECT id, at, v FROM telemetry", tarn.CodeInvalid, `syntax error|write a column of that name "at", in quotes`},
 		{"SELECT *\nFROM telemetry\nWHER id = 1", tarn.CodeInvalid, "line 3, column 6: syntax error"},
 		{"", tarn.CodeInvalid, "no statement"},
 		{"SELECT nme FROM telemetry", tarn.CodeInvalid, `line 1, column 8: Referenced column "nme"`},

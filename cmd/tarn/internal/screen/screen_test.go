@@ -57,6 +57,21 @@ func TestTableFits(t *testing.T) {
 	})
 }
 
+// TestNumbersAreNotCut: the names of a table give way, its numbers do not.
+func TestNumbersAreNotCut(t *testing.T) {
+	cols := []Column{{"table", Left}, {"records in it", Right}}
+	for limit, want := range map[int]string{
+		40: "table           records in it\ncurated.events  1,602,017,455\n",
+		22: "table    records in it\ncurate…  1,602,017,455\n",
+		10: "table   records in it\ncurat…  1,602,017,455\n",
+	} {
+		var b bytes.Buffer
+		if err := Table(&b, cols, [][]string{{"curated.events", "1,602,017,455"}}, Style{Width: limit}); err != nil || b.String() != want {
+			t.Errorf("%d cells, %v: got\n%s", limit, err, b.String())
+		}
+	}
+}
+
 func TestText(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{Count(0), "0"}, {Count(999), "999"}, {Count(1000), "1,000"}, {Count(-1234567), "-1,234,567"},

@@ -41,12 +41,14 @@ const Null = "NULL"
 const minColumn = 6
 
 // Table writes rows under columns. Cells may hold any text: line breaks and other control
-// characters are shown as escapes, wide characters count two cells.
+// characters are shown as escapes, wide characters count two cells. What is right-aligned is never
+// cut: a number without its last digits is another number. A table that cannot be cut to the width
+// is wider.
 func Table(w io.Writer, cols []Column, rows [][]string, style Style) error {
 	clean := make([][]string, len(rows))
-	widths := make([]int, len(cols))
+	widths, least := make([]int, len(cols)), make([]int, len(cols))
 	for i, c := range cols {
-		widths[i] = max(1, width(Visible(c.Name)))
+		widths[i], least[i] = max(1, width(Visible(c.Name))), minColumn
 	}
 	for r, row := range rows {
 		clean[r] = make([]string, len(cols))
@@ -55,13 +57,16 @@ func Table(w io.Writer, cols []Column, rows [][]string, style Style) error {
 				clean[r][i] = Visible(row[i])
 			}
 			widths[i] = max(widths[i], width(clean[r][i]))
+			if cols[i].Align == Right {
+				least[i] = max(least[i], width(clean[r][i]))
+			}
 		}
 	}
 	sep := "  "
 	if style.Rule {
 		sep = " │ "
 	}
-	fit(widths, style.Width, width(sep))
+	fit(widths, least, style.Width, width(sep))
 	out := bufio.NewWriter(w)
 	head := make([]string, len(cols))
 	for i, c := range cols {
@@ -107,8 +112,8 @@ func line(out *bufio.Writer, cells []string, cols []Column, widths []int, sep st
 	_ = out.WriteByte('\n')
 }
 
-// fit cuts the widest columns until the table fits, each to no less than minColumn.
-func fit(widths []int, limit, sep int) {
+// fit cuts the widest columns until the table fits, each to no less than its least width.
+func fit(widths, least []int, limit, sep int) {
 	if limit <= 0 {
 		return
 	}
@@ -121,6 +126,7 @@ func fit(widths []int, limit, sep int) {
 		second := minColumn
 		for i, n := range widths {
 			switch {
+			case n <= least[i]:
 			case widest < 0 || n > widths[widest]:
 				if widest >= 0 {
 					second = max(second, widths[widest])
@@ -130,11 +136,11 @@ func fit(widths []int, limit, sep int) {
 				second = max(second, n)
 			}
 		}
-		if widths[widest] <= minColumn {
+		if widest < 0 {
 			return
 		}
 		cut := max(1, min(total-limit, widths[widest]-second))
-		cut = min(cut, widths[widest]-minColumn)
+		cut = min(cut, widths[widest]-least[widest])
 		widths[widest] -= cut
 		total -= cut
 	}
