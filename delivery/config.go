@@ -36,8 +36,7 @@ type Config struct {
 
 	Opaque     bool         // records are bytes, not JSON objects
 	Declared   *tarn.Schema // columns of the records; nil infers them
-	Transform  []string     // SELECT … FROM records, applied in order
-	RowByRow   bool         // the transform gives exactly one row for every record
+	Transform  []Step       // applied in order
 	Partition  []tarn.PartitionField
 	Properties map[string]string // Iceberg table properties
 	Policy     SchemaPolicy      // default Evolve

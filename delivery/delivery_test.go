@@ -125,7 +125,7 @@ func TestTransform(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, 1)
 			cfg := w.config()
-			cfg.Transform = []string{tt.sql}
+			cfg.Transform = sqlSteps(tt.sql)
 			r := w.run(cfg)
 			w.put(0, tt.lines...)
 			w.flush(r)
@@ -291,8 +291,7 @@ func TestDeclaredSchemaChanges(t *testing.T) {
 func TestTransformOverMembersNotSeenYet(t *testing.T) {
 	w := newWorld(t, 1)
 	cfg := w.config()
-	cfg.Transform = []string{"SELECT *, amount > 10 AS large, color AS paint FROM records"}
-	cfg.RowByRow = true
+	cfg.Transform = rowByRow(sqlSteps("SELECT *, amount > 10 AS large, color AS paint FROM records"))
 	r := w.run(cfg)
 	w.put(0, `{"id":1}`)
 	w.want(r, "SELECT id, large FROM t", "1 <nil>")
@@ -313,7 +312,7 @@ func TestTransformOverMembersNotSeenYet(t *testing.T) {
 func TestComputedColumnWins(t *testing.T) {
 	w := newWorld(t, 1)
 	cfg := w.config()
-	cfg.Transform = []string{"SELECT *, id > 1 AS large FROM records", "SELECT *, NOT large AS small FROM records"}
+	cfg.Transform = sqlSteps("SELECT *, id > 1 AS large FROM records", "SELECT *, NOT large AS small FROM records")
 	r := w.run(cfg)
 	w.put(0, `{"id":1}`, `{"id":2}`)
 	w.flush(r)

@@ -17,6 +17,7 @@ import (
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/lake/fs"
 	"github.com/tarn-data/tarn/metadb"
+	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/record"
 	"github.com/tarn-data/tarn/stream"
 	"github.com/tarn-data/tarn/stream/jetstream"
@@ -68,6 +69,23 @@ func (w *world) config() delivery.Config {
 	return delivery.Config{Pipeline: "events", Table: tableName, Stream: w.stream, Store: w.store, Bucket: w.bucket, Duck: w.duck,
 		Dir: filepath.Join(w.dir, "staging"), StageInterval: time.Millisecond, BufferInterval: time.Hour,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError + 4}))}
+}
+
+// sqlSteps are steps of the user's SQL that may give any number of rows.
+func sqlSteps(sql ...string) []delivery.Step {
+	var steps []delivery.Step
+	for _, s := range sql {
+		steps = append(steps, delivery.Step{Transform: project.Transform{SQL: s}})
+	}
+	return steps
+}
+
+// rowByRow says of steps that they give one row for every record.
+func rowByRow(steps []delivery.Step) []delivery.Step {
+	for i := range steps {
+		steps[i].RowByRow = true
+	}
+	return steps
 }
 
 // running is a worker that runs until stop, which drains it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sort"
 	"strings"
 
@@ -22,9 +23,11 @@ type fault struct {
 
 // The stages a record can fail in.
 const (
-	stageDecode  = "decode"  // the record is not of the pipeline's format
-	stageConvert = "convert" // the record does not fit the columns it is read into
-	stageSQL     = "sql"     // the transform or a partition value fails on it
+	stageDecode   = "decode"   // the record is not of the pipeline's format
+	stageFunction = "function" // the user's code fails on it, or says so
+	stageConvert  = "convert"  // the record does not fit the columns it is read into
+	stageSQL      = "sql"      // the transform or a partition value fails on it
+	stageValidate = "validate" // it breaks a rule
 )
 
 // blamesData reports whether an error of a conversion is about the records rather than the machine:
@@ -66,10 +69,53 @@ func (w *Worker) isolate(ctx context.Context, c *chunk, p *plan) ([]fault, error
 		return nil, err
 	}
 	defer texts.close()
+	breaking, err := w.breaking(ctx, texts, p, lines)
+	if err != nil {
+		w.cfg.Logger.Debug("records that break a rule are found by halving", "because", err)
+	}
+	for _, f := range breaking {
+		bad[f.line] = true
+	}
+	lines = slices.DeleteFunc(lines, func(line int) bool { return bad[line] })
 	more, err := w.conv.halve(ctx, texts, p, lines)
-	faults = append(faults, more...)
+	faults = slices.Concat(faults, breaking, more)
 	sort.Slice(faults, func(i, j int) bool { return faults[i].line < faults[j].line })
 	return faults, err
+}
+
+// breakingMemory is for the engine that finds broken rules.
+const breakingMemory = 128 << 20
+
+// breaking finds the records among lines that break a rule, all in one pass, in an engine of its own
+// that keeps the order of the records.
+func (w *Worker) breaking(ctx context.Context, texts *lineIndex, p *plan, lines []int) (_ []fault, err error) {
+	if p.broken == "" || len(lines) == 0 {
+		return nil, nil
+	}
+	in := fmt.Sprintf("%s/check-%d.ndjson", w.cfg.Dir, w.conv.serial.Add(1))
+	defer os.Remove(in)
+	if err := texts.write(in, lines); err != nil {
+		return nil, err
+	}
+	db, err := duck.Open(duck.Options{MemoryBytes: breakingMemory, Threads: 1, AllowedDirs: []string{w.cfg.Dir}, Logger: w.cfg.Logger})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	rows, err := db.Values(ctx, p.breaking(in))
+	if err != nil {
+		return nil, err
+	}
+	faults := make([]fault, len(rows))
+	for i, row := range rows {
+		line, _ := row[0].(int64)
+		rule, _ := row[1].(string)
+		if line < 0 || line >= int64(len(lines)) {
+			return nil, fmt.Errorf("line %d of %d breaks a rule", line, len(lines))
+		}
+		faults[i] = fault{line: lines[line], stage: stageValidate, reason: ruleText(rule)}
+	}
+	return faults, nil
 }
 
 // halve returns the faults among lines.
@@ -88,6 +134,8 @@ func (cv *converter) halve(ctx context.Context, texts *lineIndex, p *plan, lines
 		stage, reason := stageSQL, detail(err)
 		if j, ok := duck.AsJSONFault(err); ok {
 			stage, reason = stageConvert, j.Reason
+		} else if _, rule, ok := strings.Cut(reason, ruleMark); ok {
+			stage, reason = stageValidate, ruleText(rule)
 		} else if !p.transforms {
 			stage = stageConvert
 		}

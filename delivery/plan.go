@@ -19,6 +19,7 @@ type plan struct {
 	suffix  string       // SQL after it
 	parts   []part       // partition expressions over columns
 	exact   bool         // every record gives exactly one row
+	broken  string       // SQL over recordsMark: line and rule of the records that break one; "" when none can
 
 	transforms bool // the user's SQL stands between records and rows
 }
@@ -33,7 +34,7 @@ func names(fields []tarn.Field) string {
 
 // newPlan prepares the conversion of records of the input schema into rows of the table.
 func newPlan(r *resolved, exact bool, input *inputSchema, state *table.State, cfg Config) (*plan, error) {
-	p := &plan{input: input, bytes: 2*cfg.RecordBytes + 1024, state: state, exact: exact, transforms: len(cfg.Transform) > 0}
+	p := &plan{input: input, bytes: 2*cfg.RecordBytes + 1024, state: state, exact: exact, broken: r.broken, transforms: len(cfg.Transform) > 0}
 	var exprs []string
 	for _, col := range state.Schema.Fields {
 		out := find(r.fields, col.Name)
@@ -84,8 +85,16 @@ func cast(out tarn.Field, want tarn.Type) string {
 }
 
 // rows returns the SELECT that converts the records in an NDJSON file to the columns of the plan.
-func (p *plan) rows(file string) string {
-	return p.prefix + "(SELECT " + p.input.sel + " FROM " + duck.ReadNDJSON([]string{file}, p.input.read, p.bytes) + ")" + p.suffix
+func (p *plan) rows(file string) string { return p.prefix + p.records(file) + p.suffix }
+
+// records returns the relation of the records in an NDJSON file.
+func (p *plan) records(file string) string {
+	return "(SELECT " + p.input.sel + " FROM " + duck.ReadNDJSON([]string{file}, p.input.read, p.bytes) + ")"
+}
+
+// breaking returns the SELECT of the lines of an NDJSON file that break a rule, with its name.
+func (p *plan) breaking(file string) string {
+	return strings.Replace(p.broken, recordsMark, p.records(file), 1)
 }
 
 // schema is the plan's columns as a schema, for FIELD_IDS.

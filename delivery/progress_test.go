@@ -29,7 +29,7 @@ func TestFailuresBeforeTheTable(t *testing.T) {
 func TestShardsTakeTurns(t *testing.T) {
 	w := newWorld(t, 2)
 	cfg := w.config()
-	cfg.Transform = []string{"SELECT * FROM records WHERE id >= 0"}
+	cfg.Transform = sqlSteps("SELECT * FROM records WHERE id >= 0")
 	r := w.run(cfg)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup

@@ -9,12 +9,21 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/project"
 )
 
 // transform is the user's SQL, from records to rows.
 type transform struct {
-	steps []string // each SELECT … FROM records, applied in order
-	exact bool     // every record gives exactly one row
+	steps []Step // applied in order
+	exact bool   // every record gives exactly one row
+}
+
+func newTransform(steps []Step) transform {
+	t := transform{steps: steps, exact: true}
+	for _, s := range steps {
+		t.exact = t.exact && s.exact()
+	}
+	return t
 }
 
 // resolved is a transform bound to an input schema.
@@ -23,6 +32,8 @@ type resolved struct {
 	fields  []tarn.Field // the columns it gives
 	sql     string       // over the relation recordsMark
 	missing []string     // members it names that no record has had yet; NULL in its rows
+
+	broken string // SQL that finds the records breaking a rule, see plan
 }
 
 // recordsMark stands for the relation of records in resolved SQL.
@@ -37,15 +48,24 @@ const maxMissing = 64
 // every member a transform can use.
 func (t transform) resolve(ctx context.Context, db *duck.DB, input tarn.Schema, lenient bool) (*resolved, error) {
 	r := &resolved{input: input.Fields, fields: input.Fields, sql: "SELECT * FROM " + recordsMark}
+	trace, traced := traceStart, true
 	for _, step := range t.steps {
-		b, err := r.bind(ctx, db, step, lenient)
+		sql := step.statement(r.fields, false)
+		b, err := r.bind(ctx, db, sql, lenient)
 		if err != nil {
 			return nil, err
 		}
 		for _, m := range b.missing {
 			r.missing = append(r.missing, m.name)
 		}
-		if err := r.apply(step, b); err != nil {
+		// The trace ends before SQL that gives rows whose records are not known.
+		if traced = traced && (step.Kind() != project.StepSQL || step.RowByRow); traced {
+			trace = traceStep(step, r.fields, trace, b)
+			if step.fails() {
+				r.broken = "SELECT " + lineColumn + ", " + brokenColumn + " FROM (" + trace + "\n) WHERE " + brokenColumn + " IS NOT NULL"
+			}
+		}
+		if err := r.apply(sql, b); err != nil {
 			return nil, err
 		}
 	}
@@ -141,6 +161,17 @@ func withMissing(sql string, missing []member) string {
 		b.WriteString(", " + m.null + " AS " + tarn.QuoteIdent(m.name))
 	}
 	return "SELECT *" + b.String() + " FROM (" + sql + "\n)"
+}
+
+// traceStep puts a step after a traced relation. The user's SQL drops what the trace adds; its rows are
+// in the order of the records, which gives it back.
+func traceStep(s Step, fields []tarn.Field, trace string, b bound) string {
+	if s.Kind() != project.StepSQL {
+		return "WITH records AS (" + withMissing(trace, b.missing) + "\n) SELECT * FROM (" + s.statement(fields, true) + "\n)"
+	}
+	mine := lineColumn + ", " + brokenColumn
+	return "WITH traced AS MATERIALIZED (" + trace + "\n), records AS (SELECT * EXCLUDE (" + mine + ") FROM (" + withMissing("SELECT * FROM traced", b.missing) +
+		"\n)) SELECT * FROM (" + s.SQL + "\n) POSITIONAL JOIN (SELECT " + mine + " FROM traced)"
 }
 
 // apply puts a step after those before it.

@@ -46,7 +46,7 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, tr: transform{steps: cfg.Transform, exact: cfg.RowByRow || len(cfg.Transform) == 0},
+	w := &Worker{cfg: cfg, tr: newTransform(cfg.Transform),
 		conv:    converter{db: cfg.Duck, bucket: cfg.Bucket, dir: cfg.Dir, compression: cfg.Compression, heavy: cfg.Heavy},
 		changed: make(chan struct{})}
 	w.chunkBytes.Store(cfg.ChunkBytes)

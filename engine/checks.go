@@ -60,20 +60,15 @@ func projectOptions(db *duck.DB) project.Options {
 	}
 }
 
-// rowByRow reports whether transforms surely give one row for every record. It errs on the side of
+// rowByRow reports whether a transform surely gives one row for every record. It errs on the side of
 // no, which only means that the counts of rows and records are not held against each other.
-func rowByRow(steps []string) bool {
-	for _, sql := range steps {
-		lower := strings.ToLower(sql)
-		for _, word := range []string{"where", "unnest", "qualify", "having", "pivot", "join", "union", "intersect", "except", "values", "generate", "range", "limit", "sample"} {
-			if strings.Contains(lower, word) {
-				return false
-			}
-		}
-		from := strings.LastIndex(lower, "from")
-		if from >= 0 && strings.Contains(lower[from:], ",") { // a list of relations is a join
+func rowByRow(sql string) bool {
+	lower := strings.ToLower(sql)
+	for _, word := range []string{"where", "unnest", "qualify", "having", "pivot", "join", "union", "intersect", "except", "values", "generate", "range", "limit", "sample"} {
+		if strings.Contains(lower, word) {
 			return false
 		}
 	}
-	return true
+	from := strings.LastIndex(lower, "from")
+	return from < 0 || !strings.Contains(lower[from:], ",") // a list of relations is a join
 }

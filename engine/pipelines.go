@@ -236,9 +236,9 @@ func (e *Engine) checkPartition(ctx context.Context, d project.Delivery) error {
 }
 
 func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *stream.Stream) delivery.Config {
-	var steps []string
+	var steps []delivery.Step
 	for _, t := range spec.Transforms {
-		steps = append(steps, t.SQL)
+		steps = append(steps, delivery.Step{Transform: t, RowByRow: rowByRow(t.SQL)})
 	}
 	m := e.metrics
 	flush, commits := m.FlushSeconds.WithLabelValues(d.Table), m.CommitSeconds.WithLabelValues(d.Table)
@@ -246,7 +246,7 @@ func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *st
 	return delivery.Config{
 		Pipeline: spec.Name, Table: d.Table, Stream: s, Store: e.store, Bucket: e.bucket, Duck: e.convert, Heavy: e.heavy,
 		Dir:    e.path("staging", fmt.Sprintf("%s-%d", d.Table, e.workers.Add(1))),
-		Opaque: spec.Records == project.RecordsOpaque, Declared: spec.Schema, Transform: steps, RowByRow: rowByRow(steps),
+		Opaque: spec.Records == project.RecordsOpaque, Declared: spec.Schema, Transform: steps,
 		Partition: d.PartitionBy, Policy: delivery.SchemaPolicy(d.OnSchemaChange),
 		BufferBytes: d.BufferBytes, BufferInterval: d.BufferInterval, Compression: d.Compression,
 		ChunkBytes: min(e.budget.chunk, max(d.BufferBytes, 1<<20)), RecordBytes: int(e.limits.RecordBytes), Logger: e.log,
