@@ -41,11 +41,17 @@ func (a *app) pipelinesLs(ctx context.Context) error {
 		for _, d := range p.Deliveries {
 			rows = append(rows, []string{p.Name, p.Stream, d.Table, d.State, screen.Count(d.LagRecords), behind(d.LagSeconds), screen.Count(d.Rows), screen.Count(d.Failed), screen.Time(d.LastCommit)})
 		}
+		if b := p.RawBackup; b != nil {
+			rows = append(rows, []string{p.Name, p.Stream, b.Table, b.State, screen.Count(b.LagRecords), "-", screen.Count(b.Records), "-", screen.Time(b.LastObject)})
+		}
 	}
 	if err := a.table(cols, rows, "no pipelines"); err != nil {
 		return err
 	}
 	for _, p := range doc.Pipelines {
+		if b := p.RawBackup; b != nil && b.LastError != "" {
+			fmt.Fprintf(a.out, "%s → %s: %s\n", p.Name, b.Table, screen.Visible(b.LastError))
+		}
 		for _, d := range p.Deliveries {
 			for _, text := range []string{d.LastError, d.Warning} {
 				if text != "" {
