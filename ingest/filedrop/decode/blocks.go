@@ -25,7 +25,9 @@ type blocks struct {
 
 func newBlocks(r io.Reader, limit int) *blocks {
 	b := &blocks{src: r, limit: limit, line: 1, buf: make([]byte, 0, 2*blockBytes)}
-	if b.more() && bytes.HasPrefix(b.buf, []byte("\xef\xbb\xbf")) {
+	for len(b.buf) < 3 && b.more() {
+	}
+	if bytes.HasPrefix(b.buf, []byte("\xef\xbb\xbf")) {
 		b.at = 3
 	}
 	return b

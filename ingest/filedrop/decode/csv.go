@@ -188,7 +188,7 @@ func (t *table) quotedRow() (int, error) {
 		if at < len(rest) && rest[at] == '"' {
 			f, next, ok := t.quoted(at)
 			if !ok {
-				return 0, t.refuse("a quoted field is not closed")
+				return 0, t.refuse(unclosed)
 			}
 			rest = b.rest()
 			breaks += int64(bytes.Count(rest[f.start:f.end], []byte{'\n'}))
@@ -255,6 +255,8 @@ func (t *table) quoted(at int) (f field, next int, ok bool) {
 		return f, i, i <= b.limit
 	}
 }
+
+const unclosed = "a quoted field is not closed"
 
 // refuse rejects the line at which the row begins; the next line is a row again.
 func (t *table) refuse(why string) error {

@@ -195,10 +195,10 @@ func sampleRows(text []byte, delimiter string, most int) [][]sampleField {
 	for len(rows) < most {
 		size, err := t.row()
 		var bad *Reject
-		if errors.As(err, &bad) {
+		if errors.As(err, &bad) && bad.Detail != unclosed {
 			continue
 		}
-		if err != nil {
+		if err != nil { // the end, which may lie within a quoted field
 			break
 		}
 		row := make([]sampleField, len(t.fields))

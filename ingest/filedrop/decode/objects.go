@@ -148,8 +148,8 @@ func (v *valueScan) scan(b []byte, array bool) (int, bool) {
 		case '{', '[':
 			v.depth++
 		case '}', ']':
-			if !v.object && v.depth == 0 { // the end of the array around it
-				return v.at - 1, true
+			if !v.object && v.depth == 0 { // the end of the array around it, or a stray one
+				return max(v.at-1, 1), true
 			}
 			if v.depth--; v.object && v.depth <= 0 {
 				return v.at, true
