@@ -253,27 +253,41 @@ func (e *Engine) Table(ctx context.Context, name string) (server.TableDoc, error
 	return d, nil
 }
 
-// Failed lists failed records.
-func (e *Engine) Failed(ctx context.Context, f server.FailedFilter) ([]server.FailedDoc, error) {
-	filter := table.FailedFilter{Pipeline: f.Pipeline, After: f.After, Limit: f.Limit}
+// Failed returns a page of failed records, in the order of their ids: as many as f.Limit says, fewer
+// when they are large (I8).
+func (e *Engine) Failed(ctx context.Context, f server.FailedFilter) (server.FailedPage, error) {
+	filter := table.FailedFilter{Pipeline: f.Pipeline, After: f.After}
 	if f.ID != 0 {
 		filter.IDs = []int64{f.ID}
 	}
-	recs, err := e.store.FailedRecords(ctx, filter)
-	if err != nil {
-		return nil, err
-	}
-	docs := make([]server.FailedDoc, len(recs))
-	for i, r := range recs {
-		docs[i] = server.FailedDoc{ID: r.ID, Pipeline: r.Pipeline, Table: r.Table, Stream: r.Stream, Position: tarn.Position{Shard: r.Shard, Offset: r.Offset},
-			Stage: r.Stage, Code: r.Code, Reason: r.Reason, Attempts: r.Attempts, Arrival: r.Arrival, FailedAt: r.FailedAt}
-		if json.Valid(r.Record) {
-			docs[i].Record = r.Record
-		} else {
-			docs[i].RecordBase64 = base64.StdEncoding.EncodeToString(r.Record)
+	var page server.FailedPage
+	for size := 0; len(page.Failed) < f.Limit && size < maxFailedBytes; {
+		filter.Limit = min(failedPage, f.Limit-len(page.Failed))
+		recs, err := e.store.FailedRecords(ctx, filter)
+		if err != nil {
+			return server.FailedPage{}, err
+		}
+		for _, r := range recs {
+			page.Failed = append(page.Failed, failedDoc(r))
+			filter.After, size = r.ID, size+len(r.Record)
+		}
+		if len(recs) < filter.Limit {
+			return page, nil
 		}
 	}
-	return docs, nil
+	page.NextAfter = filter.After
+	return page, nil
+}
+
+func failedDoc(r table.FailedRecord) server.FailedDoc {
+	d := server.FailedDoc{ID: r.ID, Pipeline: r.Pipeline, Table: r.Table, Stream: r.Stream, Position: tarn.Position{Shard: r.Shard, Offset: r.Offset},
+		Stage: r.Stage, Code: r.Code, Reason: r.Reason, Attempts: r.Attempts, Arrival: r.Arrival, FailedAt: r.FailedAt}
+	if json.Valid(r.Record) {
+		d.Record = r.Record
+	} else {
+		d.RecordBase64 = base64.StdEncoding.EncodeToString(r.Record)
+	}
+	return d
 }
 
 func reloadDoc(p project.Changes) server.ReloadDoc {

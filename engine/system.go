@@ -176,7 +176,7 @@ func pipelineRows(ctx context.Context, e *Engine) ([][]any, error) {
 }
 
 // What one query reads of the failed records (I8). Beyond the bytes, records are NULL; record_bytes
-// says that there is one. A page is as many as are in memory twice.
+// says that there is one. They come out of the database in pages.
 const (
 	maxFailedRows  = 100_000
 	maxFailedBytes = 32 << 20

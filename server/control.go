@@ -43,10 +43,7 @@ type (
 		After    int64  `query:"after" minimum:"0" doc:"Only records with a greater id: the next page"`
 		Limit    int    `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"At most so many, in the order of their ids"`
 	}
-	failedOut  struct{ Body failedList }
-	failedList struct {
-		Failed []FailedDoc `json:"failed"`
-	}
+	failedOut  struct{ Body FailedPage }
 	verifyOut  struct{ Body VerifyDoc }
 	reloadOut  struct{ Body ReloadDoc }
 	maintainIn struct {
@@ -119,7 +116,8 @@ func (s *Server) registerControl(api huma.API) {
 				return nil, errNotOffered
 			}
 			v, err := c.Failed(ctx, FailedFilter{Pipeline: in.Pipeline, ID: in.ID, After: in.After, Limit: in.Limit})
-			return &failedOut{failedList{list(v)}}, err
+			v.Failed = list(v.Failed)
+			return &failedOut{v}, err
 		})
 	register(s, api, "GET", "/v1/verify", "verify", "operations", "Prove from the stores that nothing accepted disappeared",
 		func(ctx context.Context, _ *none) (*verifyOut, error) {

@@ -147,6 +147,12 @@ type InferenceDoc struct {
 	Why    string `json:"why"`
 }
 
+// FailedPage answers GET /v1/failed. A page ends at the limit, and where its records get large.
+type FailedPage struct {
+	Failed    []FailedDoc `json:"failed"`
+	NextAfter int64       `json:"next_after,omitempty" doc:"There may be more: ask with after=this for the next page"`
+}
+
 // FailedDoc is one failed record. Exactly one of Record and RecordBase64 is set.
 type FailedDoc struct {
 	ID           int64           `json:"id"`

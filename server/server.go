@@ -54,7 +54,7 @@ type Control struct {
 	Pipelines func(context.Context) ([]PipelineDoc, error)
 	Tables    func(context.Context) ([]TableDoc, error)
 	Table     func(ctx context.Context, name string) (TableDoc, error) // CodeNotFound
-	Failed    func(context.Context, FailedFilter) ([]FailedDoc, error)
+	Failed    func(context.Context, FailedFilter) (FailedPage, error)
 	Verify    func(context.Context) (VerifyDoc, error)
 	// Maintain runs tasks on one table in the order given, and returns what each did.
 	Maintain func(ctx context.Context, table string, tasks []string) ([]MaintenanceDoc, error)

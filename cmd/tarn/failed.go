@@ -52,7 +52,7 @@ func (a *app) failedLs(ctx context.Context, pipeline string, limit int, after in
 	if pipeline != "" {
 		q.Set("pipeline", pipeline)
 	}
-	var doc struct{ Failed []server.FailedDoc }
+	var doc server.FailedPage
 	if done, err := a.get(ctx, "/v1/failed?"+q.Encode(), &doc); done || err != nil {
 		return err
 	}
@@ -64,8 +64,8 @@ func (a *app) failedLs(ctx context.Context, pipeline string, limit int, after in
 	if err := a.table(cols, rows, "no failed records"); err != nil {
 		return err
 	}
-	if n := len(doc.Failed); n == limit {
-		fmt.Fprintf(a.errOut, "there may be more: --after %d\n", doc.Failed[n-1].ID)
+	if doc.NextAfter != 0 {
+		fmt.Fprintf(a.errOut, "there may be more: --after %d\n", doc.NextAfter)
 	}
 	return nil
 }
@@ -75,9 +75,7 @@ func (a *app) failedShow(ctx context.Context, id int64) error {
 	if err != nil {
 		return err
 	}
-	var doc struct {
-		Failed []server.FailedDoc `json:"failed"`
-	}
+	var doc server.FailedPage
 	if err := cl.Get(ctx, "/v1/failed?limit=1&id="+strconv.FormatInt(id, 10), &doc); err != nil {
 		return err
 	}
