@@ -67,7 +67,8 @@ func (e *fileError) Unwrap() error { return e.err }
 // moment: the end of the process, a disk or database that does not answer.
 func faulty(err error, line int64) error {
 	var known *tarn.Error
-	if !errors.As(err, &known) {
+	var said *fileError
+	if errors.As(err, &said) || !errors.As(err, &known) {
 		return err
 	}
 	switch known.Code {
