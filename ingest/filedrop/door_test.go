@@ -1,0 +1,533 @@
+package filedrop
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/ingest/filedrop/decode"
+	"github.com/tarn-data/tarn/lake"
+	"github.com/tarn-data/tarn/lake/fs"
+	"github.com/tarn-data/tarn/metadb"
+	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/stream/jetstream"
+)
+
+// site is a door with real stores around it.
+type site struct {
+	t      testing.TB
+	dir    string
+	o      Options
+	bucket *fs.Bucket
+	stream *stream.Stream
+	door   *Door
+	stop   func()
+}
+
+const settle = 60 * time.Millisecond
+
+// newSite opens the stores. Change o before open.
+func newSite(t testing.TB, shards int) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir()}
+	ctx := context.Background()
+	engine, err := jetstream.Start(ctx, jetstream.ServerOptions{Dir: filepath.Join(s.dir, "streams")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = engine.Close() })
+	if s.stream, err = stream.Open(ctx, engine, stream.Config{Name: "users", Shards: shards}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.stream.Close() })
+	if s.bucket, err = fs.Open(filepath.Join(s.dir, "lake")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.bucket.Close() })
+	db, err := metadb.Open(ctx, filepath.Join(s.dir, "meta.db"), metadb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	sql, err := duck.Open(duck.Options{MemoryBytes: 128 << 20, Threads: 1, AllowedDirs: []string{s.dir}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sql.Close() })
+	s.o = Options{Pipeline: "users", Stream: s.stream, DB: db, Bucket: s.bucket, Spool: filepath.Join(s.dir, "spool"), SQL: func() (*duck.DB, error) { return sql, nil },
+		Folder: s.bucket.URL("landing/users"), Settle: settle, Hints: decode.Hints{Format: decode.Auto}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	return s
+}
+
+// open makes the door and runs it until close or the end of the test.
+func (s *site) open() *site {
+	s.t.Helper()
+	var err error
+	if s.door, err = New(s.o); err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.door.Run(ctx)
+	}()
+	s.stop = func() { cancel(); <-ended }
+	s.t.Cleanup(s.stop)
+	return s
+}
+
+// drop writes a file into the landing folder the way a careful producer does.
+func (s *site) drop(name, text string) {
+	s.t.Helper()
+	if err := os.MkdirAll(s.o.Folder, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	tmp := filepath.Join(s.o.Folder, "."+name)
+	if err := os.WriteFile(tmp, []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(tmp, filepath.Join(s.o.Folder, name)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// until waits for a file below the landing folder and returns its content.
+func (s *site) until(path string) string {
+	s.t.Helper()
+	path = filepath.Join(s.o.Folder, path)
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if b, err := os.ReadFile(path); err == nil {
+			return string(b)
+		}
+	}
+	s.t.Fatalf("%s does not appear; there is %v", path, s.files())
+	return ""
+}
+
+// files lists what is below the landing folder.
+func (s *site) files() []string {
+	var names []string
+	_ = filepath.WalkDir(s.o.Folder, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			names = append(names, strings.TrimPrefix(path, s.o.Folder+"/"))
+		}
+		return nil
+	})
+	return names
+}
+
+// records reads the stream from its beginning.
+func (s *site) records() (all []string, segments []record.Segment) {
+	s.t.Helper()
+	ctx := context.Background()
+	for shard := range s.stream.Shards() {
+		r, err := s.stream.Reader(ctx, shard, stream.Cursor{})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for {
+			e, ok, err := r.Poll(ctx)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if !ok {
+				break
+			}
+			for _, seg := range e.Batch.Segments {
+				segments = append(segments, seg)
+				for _, rec := range seg.Records() {
+					all = append(all, string(rec))
+				}
+			}
+		}
+		r.Close()
+	}
+	return all, segments
+}
+
+// values reads the stream and returns "FILE:LINE a" of each record, sorted.
+func (s *site) values() []string {
+	s.t.Helper()
+	all, _ := s.records()
+	var out []string
+	for _, rec := range all {
+		var v struct {
+			A    any    `json:"a"`
+			File string `json:"_file"`
+			Line int    `json:"_line"`
+			Hash string `json:"_file_hash"`
+		}
+		if err := json.Unmarshal([]byte(rec), &v); err != nil || len(v.Hash) != hashDigits {
+			s.t.Fatalf("%v: %s", err, rec)
+		}
+		out = append(out, fmt.Sprintf("%s:%d %v", v.File, v.Line, v.A))
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (s *site) want(values ...string) {
+	s.t.Helper()
+	if d := cmp.Diff(values, s.values()); d != "" {
+		s.t.Errorf("the records are not those of the files:\n%s", d)
+	}
+}
+
+// TestDrop takes files of several formats, good and bad, and looks at what is where afterwards.
+func TestDrop(t *testing.T) {
+	s := newSite(t, 1).open()
+	s.drop("good.csv", "a,b\n1,x\n2,y\n")
+	s.drop("some.ndjson", "{\"a\":1}\nbad\n{}\n{\"a\":{\"b\":2}} \n{\"a\":2")
+	s.drop("none.ndjson", "bad\nworse\n")
+	s.drop("zero.csv", "")
+	s.drop("binary.dat", "\x00\x01\x02")
+	s.drop(".hidden.csv", "a\n1\n")
+	for _, name := range []string{"x.tmp", "x.part", "x.CRDOWNLOAD"} {
+		s.drop(name, "a\n1\n")
+	}
+	s.until("done/good.csv")
+	s.until("done/some.ndjson")
+	s.until("done/zero.csv")
+	s.until("failed/none.ndjson")
+	s.until("failed/binary.dat")
+	s.want("good.csv:2 1", "good.csv:3 2", "some.ndjson:1 1", "some.ndjson:3 <nil>", "some.ndjson:4 map[b:2]")
+
+	if got := s.until("done/some.ndjson.rejected.ndjson"); strings.Count(got, "\n") != 2 || !strings.Contains(got, `{"line":2,"code":"invalid_json"`) ||
+		!strings.Contains(got, `"text":"{\"a\":2"`) {
+		t.Error(got)
+	}
+	var doc errorDoc
+	if err := json.Unmarshal([]byte(s.until("failed/none.ndjson.error.json")), &doc); err != nil || doc.Line != 1 || doc.Code != tarn.CodeInvalidJSON || doc.Rejected != 2 || doc.Hint == "" {
+		t.Errorf("%v %+v", err, doc)
+	}
+	if got := s.until("failed/binary.dat.error.json"); !strings.Contains(got, "zero bytes") {
+		t.Error(got)
+	}
+	for _, name := range []string{".hidden.csv", "x.tmp", "x.part", "x.CRDOWNLOAD"} {
+		s.until(name) // still there
+	}
+
+	// I5: the copy in the zone raw is the file.
+	hash, _, _ := hashOf(t.Context(), strings.NewReader("a,b\n1,x\n2,y\n"))
+	raw, err := lake.ReadAll(t.Context(), s.bucket, "raw/files/users/"+hash+"/good.csv")
+	if err != nil || string(raw) != "a,b\n1,x\n2,y\n" {
+		t.Errorf("%q, %v", raw, err)
+	}
+}
+
+// TestTakenOnce: the bytes are the file, not the name.
+func TestTakenOnce(t *testing.T) {
+	s := newSite(t, 1).open()
+	s.drop("a.csv", "a\n1\n")
+	s.until("done/a.csv")
+	s.drop("b.csv", "a\n1\n")
+	if got := s.until("done/b.csv.duplicate.json"); !strings.Contains(got, `"taken_as": "a.csv"`) {
+		t.Error(got)
+	}
+	s.until("done/b.csv")
+	s.want("a.csv:2 1")
+
+	s.drop("a.csv", "a\n2\n")
+	hash, _, _ := hashOf(t.Context(), strings.NewReader("a\n2\n"))
+	s.until("done/a-" + hash[:8] + ".csv")
+	s.want("a.csv:2 1", "a.csv:2 2")
+
+	// Also after a restart.
+	s.stop()
+	s.open()
+	s.drop("c.csv", "a\n1\n")
+	s.until("done/c.csv.duplicate.json")
+	s.want("a.csv:2 1", "a.csv:2 2")
+}
+
+// TestHalfWritten writes a file in pieces, with pauses shorter than the settle time.
+func TestHalfWritten(t *testing.T) {
+	s := newSite(t, 1).open()
+	if err := os.MkdirAll(s.o.Folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(s.o.Folder, "slow.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i := range 10 {
+		fmt.Fprintf(f, "{\"a\":")
+		time.Sleep(settle / 3)
+		fmt.Fprintf(f, "%d}\n", i)
+		want = append(want, fmt.Sprintf("slow.ndjson:%d %d", i+1, i))
+	}
+	_ = f.Close()
+	s.until("done/slow.ndjson")
+	slices.Sort(want)
+	s.want(want...)
+}
+
+// meddling is a bucket before whose puts something happens.
+type meddling struct {
+	lake.Bucket
+	before func(key string)
+}
+
+func (m meddling) Put(ctx context.Context, key string, r io.Reader) error {
+	m.before(key)
+	return m.Bucket.Put(ctx, key, r)
+}
+
+// TestMeddled replaces, renames and appends to files while they are read.
+func TestMeddled(t *testing.T) {
+	for name, c := range map[string]struct {
+		meddle func(s *site, path string)
+		done   string
+		want   []string
+	}{
+		"replaced": {func(s *site, path string) { s.drop("f.csv", "a\n2\n") }, "f.csv", []string{"f.csv:2 2"}},
+		"renamed": {func(s *site, path string) {
+			if err := os.Rename(path, filepath.Join(s.o.Folder, "g.csv")); err != nil {
+				s.t.Error(err)
+			}
+		}, "g.csv", []string{"g.csv:2 1"}},
+		"appended": {func(s *site, path string) {
+			f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				s.t.Error(err)
+			}
+			fmt.Fprintln(f, "3")
+			_ = f.Close()
+		}, "f.csv", []string{"f.csv:2 1", "f.csv:3 3"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, 1)
+			once := false
+			s.o.Bucket = meddling{s.bucket, func(string) {
+				if !once {
+					once = true
+					c.meddle(s, filepath.Join(s.o.Folder, "f.csv"))
+				}
+			}}
+			s.open()
+			s.drop("f.csv", "a\n1\n")
+			s.until("done/" + c.done)
+			s.want(c.want...)
+			if n := len(s.files()); n != 1 {
+				t.Error(s.files())
+			}
+		})
+	}
+}
+
+// TestWrittenLate appends to a file when its records are in the stream already: that cannot be taken
+// back, and is told.
+func TestWrittenLate(t *testing.T) {
+	s := newSite(t, 1)
+	s.o.Admit = func() error {
+		f, err := os.OpenFile(filepath.Join(s.o.Folder, "f.csv"), os.O_APPEND|os.O_WRONLY, 0)
+		if err == nil {
+			fmt.Fprintln(f, "2")
+			_ = f.Close()
+		}
+		return nil
+	}
+	s.open()
+	s.drop("f.csv", "a\n1\n")
+	if got := s.until("failed/f.csv.error.json"); !strings.Contains(got, "written to after it was taken") {
+		t.Error(got)
+	}
+	if got := s.until("failed/f.csv"); got != "a\n1\n2\n" {
+		t.Errorf("%q", got)
+	}
+	s.want("f.csv:2 1")
+}
+
+func TestUnreadable(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root reads everything")
+	}
+	s := newSite(t, 1).open()
+	s.drop("f.csv", "a\n1\n")
+	if err := os.Chmod(filepath.Join(s.o.Folder, "f.csv"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.until("failed/f.csv.error.json"); !strings.Contains(got, "may not be read") {
+		t.Error(got)
+	}
+}
+
+// TestDamagedInTheMiddle: what comes before the damage stays, and dropping the same bytes again does
+// not double it.
+func TestDamagedInTheMiddle(t *testing.T) {
+	s := newSite(t, 1).open()
+	whole := gzipped(strings.Repeat("{\"a\":1}\n", 500_000) + "{\"a\":2}\n")
+	cut := whole[:len(whole)-20]
+	s.drop("f.ndjson.gz", string(cut))
+	var doc errorDoc
+	if err := json.Unmarshal([]byte(s.until("failed/f.ndjson.gz.error.json")), &doc); err != nil || doc.Accepted == 0 || doc.Line == 0 || !strings.Contains(doc.Detail, "cut short") {
+		t.Errorf("%v %+v", err, doc)
+	}
+	s.until("failed/f.ndjson.gz")
+	before, _ := s.records()
+	s.drop("again.ndjson.gz", string(cut))
+	s.until("failed/again.ndjson.gz")
+	after, _ := s.records()
+	if int64(len(before)) != doc.Accepted || len(after) != len(before) {
+		t.Errorf("%d records are said, there are %d, then %d", doc.Accepted, len(before), len(after))
+	}
+	s.drop("f.ndjson.gz", string(whole))
+	s.until("done/f.ndjson.gz")
+}
+
+// TestRoutes asks conditions and carries their answer with the records.
+func TestRoutes(t *testing.T) {
+	s := newSite(t, 1)
+	s.o.Routes = []Route{{Name: "curated.all"}, {Name: "database.users", When: "list_contains(columns, 'user_id') AND format = 'csv'"},
+		{Name: "curated.big", When: "file_size > 1000"}, {Name: "curated.seven", When: "file_name LIKE '%.ndjson' AND (sample->>'$[0].a') = '7'"}}
+	s.open()
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"u.csv":    {"user_id,a\n1,2\n", []string{"curated.all", "database.users"}},
+		"b.csv":    {"a\n" + strings.Repeat("1\n", 600), []string{"curated.all", "curated.big"}},
+		"s.ndjson": {"{\"a\":7}\n", []string{"curated.all", "curated.seven"}},
+	} {
+		s.drop(name, c.text)
+		s.until("done/" + name)
+		_, segments := s.records()
+		if d := cmp.Diff(c.want, segments[len(segments)-1].Routes); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+	s.stop()
+	s.o.Routes[1].When = "1/(file_size - file_size) > sample"
+	s.open()
+	s.drop("x.csv", "a\n1\n")
+	if got := s.until("failed/x.csv.error.json"); !strings.Contains(got, "database.users") {
+		t.Error(got)
+	}
+	s.stop()
+	s.o.Routes[1].When = "len(read_text('/etc/passwd')) > 0"
+	s.open()
+	s.drop("y.csv", "a\n2\n")
+	if got := s.until("failed/y.csv.error.json"); !strings.Contains(got, "not allowed") && !strings.Contains(got, "no function") {
+		t.Error(got)
+	}
+}
+
+func TestParquet(t *testing.T) {
+	s := newSite(t, 1).open()
+	sql, _ := s.o.SQL()
+	path := filepath.Join(s.dir, "p.parquet")
+	if err := sql.Exec(t.Context(), `COPY (SELECT i AS a, {x: i, l: [i]} AS s, TIMESTAMP '2026-11-20 01:02:03' AS at, 1.5::DECIMAL(4,2) AS d, 'nan'::DOUBLE AS f
+		FROM range(200000) t(i)) TO '`+path+`' (FORMAT parquet, ROW_GROUP_SIZE 5000)`); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.drop("p.parquet", string(b))
+	s.until("done/p.parquet")
+	all, _ := s.records()
+	if len(all) != 200_000 {
+		t.Fatal(len(all))
+	}
+	for i, rec := range all {
+		hash, _, _ := strings.Cut(rec[strings.Index(rec, `"_file_hash":"`)+14:], `"`)
+		if want := fmt.Sprintf(`{"a":%d,"s":{"x":%d,"l":[%d]},"at":"2026-11-20 01:02:03","d":1.5,"f":null,"_file":"p.parquet","_file_hash":"%s","_line":%d}`, i, i, i, hash, i+1); rec != want {
+			t.Fatalf("row %d:\n%s\n%s", i, rec, want)
+		}
+	}
+	s.drop("q.parquet", string(b[:len(b)-9]))
+	if got := s.until("failed/q.parquet.error.json"); !strings.Contains(got, "Parquet") || strings.Contains(got, s.dir) {
+		t.Error(got)
+	}
+}
+
+// TestPush pushes the same bytes twice, on purpose, at the same time, and in a form over HTTP.
+func TestPush(t *testing.T) {
+	s := newSite(t, 3)
+	s.o.KeyPath = "a"
+	s.o.Folder = ""
+	s.open()
+	push := func(name, text string, o PushOptions) Outcome {
+		t.Helper()
+		out, err := s.door.Push(t.Context(), name, strings.NewReader(text), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	text := "a\n1\n2\n3\nx,y\n"
+	first := push("f.csv", text, PushOptions{})
+	if first.Accepted != 3 || first.Rejected != 1 || first.Duplicate || len(first.Shards) == 0 || first.Rejects[0].Line != 5 {
+		t.Errorf("%+v", first)
+	}
+	second := push("g.csv", text, PushOptions{})
+	if !second.Duplicate || second.TakenAs != "f.csv" || second.Accepted != 3 || cmp.Diff(first.Shards, second.Shards) != "" {
+		t.Errorf("%+v", second)
+	}
+	if again := push("f.csv", text, PushOptions{Again: true}); again.Duplicate || again.Take != 1 {
+		t.Errorf("%+v", again)
+	}
+	fresh := make(chan bool)
+	for range 8 {
+		go func() {
+			out, err := s.door.Push(context.Background(), "h.csv", strings.NewReader("a\n9\n"), PushOptions{})
+			fresh <- err == nil && !out.Duplicate
+		}()
+	}
+	taken := 0
+	for range 8 {
+		if <-fresh {
+			taken++
+		}
+	}
+	if all, _ := s.records(); taken != 1 || len(all) != 7 {
+		t.Errorf("%d taken, %d records", taken, len(all))
+	}
+	if _, err := s.door.Push(t.Context(), "e.csv", strings.NewReader(""), PushOptions{}); tarn.CodeOf(err) != tarn.CodeInvalid {
+		t.Error(err)
+	}
+	if _, err := s.door.Push(t.Context(), "e.ndjson", strings.NewReader("bad"), PushOptions{}); tarn.CodeOf(err) != tarn.CodeInvalidJSON {
+		t.Error(err)
+	}
+	if _, err := s.door.Push(t.Context(), "e.csv", io.MultiReader(strings.NewReader("a\n"), brokenReader{}), PushOptions{}); err == nil {
+		t.Error("a broken body is taken")
+	}
+	if left, _ := os.ReadDir(s.o.Spool); len(left) != 0 {
+		t.Error(left)
+	}
+	s.stop()
+	if _, err := s.door.Push(t.Context(), "f.csv", strings.NewReader("a\n1\n"), PushOptions{}); tarn.CodeOf(err) != tarn.CodeUnavailable {
+		t.Error(err)
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the line is cut") }
+
+func gzipped(text string) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = io.WriteString(w, text)
+	_ = w.Close()
+	return b.Bytes()
+}
