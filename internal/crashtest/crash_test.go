@@ -147,16 +147,21 @@ func compare(t *testing.T, p *child.Process, c *child.Client, producers []*produ
 		if counts.Accepted > sent {
 			t.Errorf("%s: %d accepted of %d sent", pipeline, counts.Accepted, sent)
 		}
-		compareIDs(t, c, pipeline, ps)
+		if err := c.Act(within(t, 60*time.Second), pipeline, "flush"); err != nil {
+			t.Errorf("%s: flush: %v", pipeline, err)
+		}
+		compareIDs(t, c, "curated."+pipeline, ps)
+		compareIDs(t, c, "(SELECT record->>'$.id' AS id, record->>'$.producer' AS producer, (record->>'$.n')::BIGINT AS n FROM raw."+pipeline+")", ps)
 		if pipeline == "events" { // one shard: its positions are comparable
 			compareSpans(t, ps)
 		}
 	}
 }
 
-func compareIDs(t *testing.T, c *child.Client, pipeline string, ps []*producer) {
+// compareIDs checks the ids in a table, or what else may stand behind FROM.
+func compareIDs(t *testing.T, c *child.Client, from string, ps []*producer) {
 	t.Helper()
-	rows, err := c.Rows(within(t, 60*time.Second), "SELECT id, count(*) AS n FROM curated."+pipeline+" GROUP BY id")
+	rows, err := c.Rows(within(t, 60*time.Second), "SELECT id, count(*) AS n FROM "+from+" GROUP BY id")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,15 +188,15 @@ func compareIDs(t *testing.T, c *child.Client, pipeline string, ps []*producer) 
 	}
 	for what, ids := range map[string][]string{"acknowledged but lost": lost, "there more than once": twice} {
 		if len(ids) > 0 {
-			t.Errorf("%s: %d records %s, such as %s", pipeline, len(ids), what, strings.Join(ids[:min(len(ids), 5)], " "))
+			t.Errorf("%s: %d records %s, such as %s", from, len(ids), what, strings.Join(ids[:min(len(ids), 5)], " "))
 		}
 	}
 	if len(found) > 0 {
-		t.Errorf("%s: %d ids were never sent", pipeline, len(found))
+		t.Errorf("%s: %d ids were never sent", from, len(found))
 	}
-	mixed, err := c.Rows(within(t, 60*time.Second), "SELECT count(*) FROM curated."+pipeline+" WHERE id IS DISTINCT FROM printf('%s-%08d', producer, n)")
+	mixed, err := c.Rows(within(t, 60*time.Second), "SELECT count(*) FROM "+from+" WHERE id IS DISTINCT FROM printf('%s-%08d', producer, n)")
 	if err != nil || mixed[0][0] != "0" {
-		t.Errorf("%s: rows whose columns do not belong together: %v, %v", pipeline, mixed, err)
+		t.Errorf("%s: rows whose columns do not belong together: %v, %v", from, mixed, err)
 	}
 }
 

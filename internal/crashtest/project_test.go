@@ -19,6 +19,7 @@ var projectFiles = map[string]string{
 pipeline: events
 deliver:
   - table: curated.events
+    raw_backup: true
     partition_by: [hour(ts)]
     buffer: {size: 1MiB, interval: 1s}
     maintenance: {snapshot_age: 1m, snapshot_count: 1}
@@ -37,6 +38,7 @@ transform:
   - sql: SELECT *, len(lines) AS line_count FROM records
 deliver:
   - table: curated.orders
+    raw_backup: true
     partition_by: [region]
     buffer: {size: 1MiB, interval: 1s}
     compression: zstd
