@@ -63,6 +63,9 @@ const (
 
 var nameRegexp = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
+// NameOf is the identity of a crawler that has no name but its path, which is absolute.
+func NameOf(path string) string { return "path:" + filepath.ToSlash(filepath.Clean(path)) }
+
 func (c Crawler) withDefaults() (Crawler, error) {
 	if c.Zone == "" {
 		c.Zone = "raw"
@@ -109,7 +112,7 @@ func (c Crawler) withDefaults() (Crawler, error) {
 	}
 	c.Path = filepath.Clean(c.Path)
 	if c.Name == "" {
-		c.Name = "path:" + filepath.ToSlash(c.Path)
+		c.Name = NameOf(c.Path)
 	}
 	if strings.ContainsRune(c.Path, 0) {
 		return bad("", "the path holds a zero byte")

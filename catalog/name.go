@@ -21,7 +21,13 @@ func nameGroups(groups []*group, root string, wanted string, taken map[string]bo
 	for _, g := range groups {
 		alone[g.location]++
 	}
-	for _, g := range groups {
+	// The largest group of a folder is called like it, the others by what their files are called.
+	bySize := slices.Clone(groups)
+	slices.SortStableFunc(bySize, func(a, b *group) int { return cmp.Compare(len(b.files), len(a.files)) })
+	largest := map[string]bool{} // locations whose largest group has been named
+	for _, g := range bySize {
+		first := !largest[g.location]
+		largest[g.location] = true
 		if names[g] != "" {
 			continue
 		}
@@ -29,7 +35,7 @@ func nameGroups(groups []*group, root string, wanted string, taken map[string]bo
 			names[g] = wanted
 			continue
 		}
-		for _, n := range candidates(g, root, alone[g.location] == 1) {
+		for _, n := range candidates(g, root, alone[g.location] == 1 || first && len(g.files) > 1) {
 			if !used[n] && !taken[n] {
 				names[g] = n
 				used[n] = true
@@ -78,13 +84,13 @@ func candidates(g *group, root string, alone bool) func(func(int, string) bool) 
 	full := path.Join(filepath.ToSlash(root), g.location)
 	base := tableName(path.Base(stripKeys(full)))
 	parent := tableName(path.Base(path.Dir(stripKeys(full))))
-	list := []string{base}
+	list := []string{base, tableName(parent + "_" + base)}
 	if !alone || len(g.files) == 1 && g.location == "." {
+		list = list[:1]
 		if label := tableName(commonLabel(g)); label != "t" {
-			list = []string{label, tableName(base + "_" + label), base}
+			list = []string{label, tableName(base + "_" + label)}
 		}
 	}
-	list = append(list, tableName(parent+"_"+list[0]))
 	return func(yield func(int, string) bool) {
 		for i, n := range list {
 			if !yield(i, n) {

@@ -254,7 +254,7 @@ func (c *crawl) report(p *plan, dryRun bool) *Report {
 	}
 	for _, t := range p.dropped {
 		r.Tables = append(r.Tables, TableReport{Name: t.Name, Action: Dropped, Location: t.Location, Format: t.Format, SchemaVersion: t.SchemaVersion,
-			Columns: []Column{}, Why: "none of its files is left"})
+			Columns: []ReportColumn{}, Why: "none of its files is left"})
 	}
 	r.Seconds = c.cat.o.Clock().UTC().Sub(c.now).Seconds()
 	return r
@@ -275,7 +275,7 @@ func (t *planned) report() TableReport {
 		r.Rows = &rows
 	}
 	for _, col := range t.Columns() {
-		r.Columns = append(r.Columns, Column{Name: col.Name, Type: col.Type})
+		r.Columns = append(r.Columns, ReportColumn{Name: col.Name, Type: col.Type})
 	}
 	return r
 }

@@ -36,25 +36,25 @@ const (
 
 // TableReport is one table of a crawl.
 type TableReport struct {
-	Name          string   `json:"name"`
-	Action        string   `json:"action"`
-	Location      string   `json:"location"`
-	Format        string   `json:"format"`
-	Folders       int      `json:"folders"` // that files lie in
-	Files         int      `json:"files"`
-	Missing       int      `json:"missing,omitempty"` // files that are listed and gone
-	Bytes         int64    `json:"bytes"`
-	Rows          *int64   `json:"rows,omitempty"` // when known of every file
-	PartitionBy   []string `json:"partition_by,omitempty"`
-	Partitions    int      `json:"partitions,omitempty"`
-	SchemaVersion int      `json:"schema_version"`
-	Columns       []Column `json:"columns"`
-	Why           string   `json:"why"`               // these files are one table
-	Changes       []string `json:"changes,omitempty"` // of the schema, and why
+	Name          string         `json:"name"`
+	Action        string         `json:"action"`
+	Location      string         `json:"location"`
+	Format        string         `json:"format"`
+	Folders       int            `json:"folders"` // that files lie in
+	Files         int            `json:"files"`
+	Missing       int            `json:"missing,omitempty"` // files that are listed and gone
+	Bytes         int64          `json:"bytes"`
+	Rows          *int64         `json:"rows,omitempty"` // when known of every file
+	PartitionBy   []string       `json:"partition_by,omitempty"`
+	Partitions    int            `json:"partitions,omitempty"`
+	SchemaVersion int            `json:"schema_version"`
+	Columns       []ReportColumn `json:"columns"`
+	Why           string         `json:"why"`               // these files are one table
+	Changes       []string       `json:"changes,omitempty"` // of the schema, and why
 }
 
-// Column is one column of a report.
-type Column struct {
+// ReportColumn is one column of a table of a report.
+type ReportColumn struct {
 	Name string `json:"name"`
 	Type string `json:"type"`
 }

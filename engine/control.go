@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/catalog"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/server"
@@ -19,7 +20,8 @@ import (
 // control is what the HTTP interface asks of the engine.
 func (e *Engine) control() server.Control {
 	return server.Control{Ready: e.reasons, Status: e.Status, Streams: e.Streams, Pipelines: e.Pipelines, Tables: e.Tables, Table: e.Table,
-		Failed: e.Failed, Verify: e.Verify, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause}
+		Failed: e.Failed, Verify: e.Verify, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause,
+		Crawl: e.Crawl, Crawlers: e.Crawlers}
 }
 
 // Project returns the project that runs, as its MarshalJSON writes it: without passwords.
@@ -190,11 +192,19 @@ func (e *Engine) Tables(ctx context.Context) ([]server.TableDoc, error) {
 		}
 	}
 	archived, err := e.rawDocs(ctx)
-	return append(docs, archived...), err
+	if err != nil {
+		return nil, err
+	}
+	docs = append(docs, archived...)
+	err = eachExternal(ctx, e, func(t *catalog.Table) error {
+		docs = append(docs, externalDoc(t))
+		return nil
+	})
+	return docs, err
 }
 
 func (e *Engine) tableDoc(st *table.State) server.TableDoc {
-	d := server.TableDoc{Name: st.Name, UUID: st.UUID, Location: st.Location, MetadataLocation: st.MetadataLocation, Partition: []string{},
+	d := server.TableDoc{Name: st.Name, Kind: kindIceberg, UUID: st.UUID, Location: st.Location, MetadataLocation: st.MetadataLocation, Partition: []string{},
 		Rows: st.Rows, Files: int(st.Files), Bytes: st.Bytes, UpdatedAt: st.UpdatedAt}
 	if st.SnapshotID != 0 {
 		d.SnapshotID = strconv.FormatInt(st.SnapshotID, 10)
@@ -219,6 +229,12 @@ func (e *Engine) Table(ctx context.Context, name string) (server.TableDoc, error
 		return server.TableDoc{}, err
 	} else if t != nil {
 		return e.rawTableDoc(ctx, t)
+	}
+	if t, err := e.external(ctx, name); err != nil || t != nil {
+		if err != nil {
+			return server.TableDoc{}, err
+		}
+		return externalDocInFull(t), nil
 	}
 	st, err := e.store.State(ctx, name)
 	if tarn.CodeOf(err) == tarn.CodeNotFound {

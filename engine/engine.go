@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/catalog"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/ingest/filedrop"
@@ -41,6 +42,7 @@ type Engine struct {
 	db       *metadb.DB
 	bucket   *fs.Bucket
 	store    *table.Store
+	catalog  *catalog.Catalog
 	streams  stream.Engine
 	convert  *duck.DB
 	queries  *query.Service
@@ -57,6 +59,7 @@ type Engine struct {
 	archives archives
 	disk     disk
 	marks    *marks
+	crawls   crawls
 
 	dropped     dropped
 	heavy       *semaphore.Weighted // see delivery.Config.Heavy
@@ -128,6 +131,7 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 	e.done.Go(e.measure)
 	e.done.Go(e.keepMarks)
 	e.done.Go(e.watchDisk)
+	e.done.Go(e.crawlOnTime)
 	e.done.Go(e.watchMemory)
 	if e.opts.Watch {
 		e.done.Go(e.watch)
@@ -162,13 +166,9 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 			return err
 		}
 	}
-	lakeDir := e.path("lake")
-	if !p.Engines.Lake.IsEmbedded() {
-		dir, err := p.Engines.Lake.Reveal(os.LookupEnv)
-		if err != nil {
-			return err
-		}
-		lakeDir = p.Path(dir)
+	lakeDir, err := e.lakeFolder(p)
+	if err != nil {
+		return err
 	}
 	if e.bucket, err = fs.Open(lakeDir); err != nil {
 		return fmt.Errorf("lake: %w", err)
@@ -181,20 +181,15 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 
 	return together(
 		func() (err error) {
-			url := e.path("meta", "tarn.db")
-			if !p.Engines.Metadata.IsEmbedded() {
-				if url, err = p.Engines.Metadata.Reveal(os.LookupEnv); err != nil {
-					return err
-				}
-				if p.Engines.Metadata.Scheme() == "" {
-					url = p.Path(url)
-				}
+			url, err := e.metadataURL(p)
+			if err != nil {
+				return err
 			}
 			if e.db, err = metadb.Open(ctx, url, metadb.Options{Logger: e.log}); err != nil {
 				return fmt.Errorf("metadata: %w", err)
 			}
 			e.store = table.Open(e.db, e.bucket, table.Options{Logger: e.log, CachedFiles: e.budget.files})
-			return nil
+			return e.openCatalog()
 		},
 		func() (err error) {
 			// Conversions run HeavySlots at a time: one thread of each costs less than sharing all.
@@ -204,8 +199,9 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 		},
 		func() (err error) {
 			e.queries, err = query.New(query.Options{Source: source{e}, System: system{e}, MemoryBytes: e.budget.query, Threads: threads(),
-				TempDir: spillQuery, AllowedDirs: []string{staging, lakeDir}, Timeout: p.Limits.QueryTimeout, Logger: e.log,
-				MaxResidentBytes: p.Limits.MemoryBytes / 4 * 5, OnQuery: e.onQuery})
+				TempDir: spillQuery, AllowedDirs: []string{staging, lakeDir, e.path(converted)}, Timeout: p.Limits.QueryTimeout, Logger: e.log,
+				MaxResidentBytes: p.Limits.MemoryBytes / 4 * 5, OnQuery: e.onQuery,
+				Reach: func(ctx context.Context) ([]string, error) { return e.catalog.Locations(ctx) }})
 			return err
 		},
 		func() (err error) {

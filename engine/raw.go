@@ -192,7 +192,7 @@ func (e *Engine) rawDocs(ctx context.Context) ([]server.TableDoc, error) {
 }
 
 func (e *Engine) rawDoc(ctx context.Context, t *raw.Table) (server.TableDoc, error) {
-	d := server.TableDoc{Name: "raw." + t.Stream(), Location: e.bucket.URL("raw/" + t.Stream()), Partition: []string{}, UpdatedAt: e.started}
+	d := server.TableDoc{Name: "raw." + t.Stream(), Kind: kindBackup, Location: e.bucket.URL("raw/" + t.Stream()), Partition: []string{}, UpdatedAt: e.started}
 	sums, err := t.Totals(ctx)
 	if err != nil {
 		return d, err

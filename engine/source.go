@@ -57,7 +57,11 @@ func (s source) Tables(ctx context.Context) ([]query.TableInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	infos = append(infos, archived...)
+	external, err := s.e.externalInfos(ctx)
+	if err != nil {
+		return nil, err
+	}
+	infos = slices.Concat(infos, archived, external)
 	slices.SortFunc(infos, func(a, b query.TableInfo) int { return strings.Compare(a.Name, b.Name) })
 	return infos, nil
 }
@@ -130,6 +134,12 @@ func (s source) Acquire(ctx context.Context, name string, at *query.AsOf) (*quer
 		return nil, err
 	} else if t != nil {
 		return s.e.acquireRaw(ctx, t, at)
+	}
+	if t, err := s.e.external(ctx, name); err != nil || t != nil {
+		if err != nil {
+			return nil, err
+		}
+		return acquireExternal(t, at)
 	}
 	var v delivery.View
 	var err error

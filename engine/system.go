@@ -33,11 +33,14 @@ func systemTables() map[string]systemTable {
 	const s, l, b, ts, js = tarn.String, tarn.Long, tarn.Boolean, tarn.Timestamp, tarn.JSON
 	return map[string]systemTable{
 		"tables": {columns(col("name", s), col("uuid", s), col("location", s), col("metadata_location", s), col("partition_by", s),
-			col("snapshot_id", l), col("rows", l), col("tail_rows", l), col("files", l), col("bytes", l), col("updated_at", ts)), tableRows},
+			col("snapshot_id", l), col("rows", l), col("tail_rows", l), col("files", l), col("bytes", l), col("updated_at", ts), col("kind", s)), tableRows},
 		"columns": {columns(col("table_name", s), col("position", l), col("field_id", l), col("name", s), col("type", s), col("required", b), col("doc", s)), columnRows},
 		"snapshots": {columns(col("table_name", s), col("snapshot_id", l), col("parent_id", l), col("sequence", l), col("committed_at", ts),
 			col("operation", s), col("summary", js)), snapshotRows},
 		"files": {columns(col("table_name", s), col("path", s), col("rows", l), col("bytes", l), col("partition", js)), fileRows},
+		"external_files": {columns(col("table_name", s), col("path", s), col("format", s), col("rows", l), col("bytes", l), col("modified_at", ts), col("partition", js),
+			col("schema_version", l), col("missing_since", ts), col("crawler", s)), externalFileRows},
+		"schema_versions": {columns(col("table_name", s), col("version", l), col("created_at", ts), col("reason", s), col("columns", js)), schemaVersionRows},
 		"streams": {columns(col("name", s), col("shard", l), col("first_offset", l), col("next_offset", l), col("records", l), col("bytes", l),
 			col("oldest", ts), col("newest", ts)), streamRows},
 		"pipelines": {columns(col("name", s), col("owner", s), col("description", s), col("stream", s), col("table_name", s), col("state", s),
@@ -92,10 +95,14 @@ func tableRows(ctx context.Context, e *Engine) (rows [][]any, err error) {
 	err = eachState(ctx, e, func(st *table.State) error {
 		d := e.tableDoc(st)
 		rows = append(rows, []any{st.Name, st.UUID, st.Location, st.MetadataLocation, strings.Join(d.Partition, ", "),
-			orNull(st.SnapshotID), st.Rows, d.TailRows, st.Files, st.Bytes, st.UpdatedAt})
+			orNull(st.SnapshotID), st.Rows, d.TailRows, st.Files, st.Bytes, st.UpdatedAt, d.Kind})
 		return nil
 	})
-	return rows, err
+	if err != nil {
+		return nil, err
+	}
+	external, err := externalTableRows(ctx, e)
+	return append(rows, external...), err
 }
 
 func columnRows(ctx context.Context, e *Engine) (rows [][]any, err error) {
@@ -105,7 +112,11 @@ func columnRows(ctx context.Context, e *Engine) (rows [][]any, err error) {
 		}
 		return nil
 	})
-	return rows, err
+	if err != nil {
+		return nil, err
+	}
+	external, err := externalColumnRows(ctx, e)
+	return append(rows, external...), err
 }
 
 func snapshotRows(ctx context.Context, e *Engine) (rows [][]any, err error) {

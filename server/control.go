@@ -110,6 +110,7 @@ func (s *Server) registerControl(api huma.API) {
 			v, err := c.Maintain(ctx, in.Name, in.Body.Tasks)
 			return &maintainOut{maintainList{list(v)}}, err
 		})
+	s.registerCrawls(api)
 	register(s, api, "GET", "/v1/failed", "list-failed", "pipelines", "Records that could not be delivered, with stage, reason and position",
 		func(ctx context.Context, in *failedIn) (*failedOut, error) {
 			if c.Failed == nil {

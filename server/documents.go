@@ -106,6 +106,7 @@ type DeliveryDoc struct {
 // TableDoc describes one table; lists leave out its schema, snapshots and notes.
 type TableDoc struct {
 	Name             string         `json:"name" example:"curated.telemetry"`
+	Kind             string         `json:"kind" enum:"iceberg,external,backup" doc:"external: over files that something else writes; backup: the raw backup of a stream"`
 	UUID             string         `json:"uuid"`
 	Location         string         `json:"location"`
 	MetadataLocation string         `json:"metadata_location,omitempty"`
@@ -120,6 +121,7 @@ type TableDoc struct {
 	Columns          []ColumnDoc    `json:"columns,omitempty"`
 	Snapshots        []SnapshotDoc  `json:"snapshots,omitempty" doc:"Newest first"`
 	Inference        []InferenceDoc `json:"inference,omitempty" doc:"What was inferred from data, and why"`
+	External         *ExternalDoc   `json:"external,omitempty"`
 }
 
 // ColumnDoc describes one column.

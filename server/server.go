@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/catalog"
 	"github.com/tarn-data/tarn/internal/telemetry"
 	"github.com/tarn-data/tarn/query"
 	"github.com/tarn-data/tarn/stream"
@@ -62,6 +63,9 @@ type Control struct {
 	Reload func(context.Context) (ReloadDoc, error)
 	// Project returns the project that runs, as its MarshalJSON writes it. Passwords are not in it.
 	Project func(context.Context) (json.RawMessage, error)
+	// Crawl brings external tables up to date; Crawlers lists the crawlers of the project.
+	Crawl    func(context.Context, CrawlRequest) (*catalog.Report, error)
+	Crawlers func(context.Context) ([]CrawlerDoc, error)
 	// Flush commits what a pipeline has accepted and returns when that is done.
 	Flush func(ctx context.Context, pipeline string) error
 	// Pause stops or resumes the deliveries of a pipeline.

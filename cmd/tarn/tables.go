@@ -48,10 +48,14 @@ func (a *app) tablesLs(ctx context.Context) error {
 	if done, err := a.get(ctx, "/v1/tables", &doc); done || err != nil {
 		return err
 	}
-	cols := []screen.Column{left("TABLE"), right("ROWS"), right("IN TAIL"), right("FILES"), right("SIZE"), left("PARTITIONED BY"), left("UPDATED")}
+	cols := []screen.Column{left("TABLE"), left("KIND"), right("ROWS"), right("IN TAIL"), right("FILES"), right("SIZE"), left("PARTITIONED BY"), left("UPDATED")}
 	var rows [][]string
 	for _, t := range doc.Tables {
-		rows = append(rows, []string{t.Name, screen.Count(t.Rows), screen.Count(t.TailRows), screen.Count(t.Files), screen.Bytes(t.Bytes), strings.Join(t.Partition, ", "), screen.Time(&t.UpdatedAt)})
+		count := screen.Count(t.Rows)
+		if t.External != nil && !t.External.RowsKnown {
+			count = ""
+		}
+		rows = append(rows, []string{t.Name, t.Kind, count, screen.Count(t.TailRows), screen.Count(t.Files), screen.Bytes(t.Bytes), strings.Join(t.Partition, ", "), screen.Time(&t.UpdatedAt)})
 	}
 	return a.table(cols, rows, "no tables")
 }
@@ -61,7 +65,10 @@ func (a *app) tablesDescribe(ctx context.Context, name string) error {
 	if done, err := a.get(ctx, "/v1/tables/"+url.PathEscape(name), &t); done || err != nil {
 		return err
 	}
-	a.pairs("table", t.Name, "pipeline", t.Pipeline, "location", t.Location, "metadata", t.MetadataLocation,
+	if t.External != nil {
+		return a.describeExternal(t)
+	}
+	a.pairs("table", t.Name, "kind", t.Kind, "pipeline", t.Pipeline, "location", t.Location, "metadata", t.MetadataLocation,
 		"partitioned by", strings.Join(t.Partition, ", "), "rows", screen.Count(t.Rows)+" committed, "+screen.Count(t.TailRows)+" in the hot tail",
 		"files", screen.Count(t.Files)+", "+screen.Bytes(t.Bytes), "updated", screen.Time(&t.UpdatedAt))
 	fmt.Fprintln(a.out)
