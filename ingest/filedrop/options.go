@@ -94,7 +94,9 @@ func (o Options) withDefaults() Options {
 
 // Door takes files for one pipeline. Push may be called from any goroutine while Run runs.
 type Door struct {
-	o    Options
+	o     Options
+	chunk int // bytes of a chunk at most
+
 	life context.Context // ends with Run; ends pushes too
 	end  context.CancelFunc
 	work sync.WaitGroup // pushes and files under way
@@ -109,7 +111,7 @@ func New(o Options) (*Door, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Door{o: o.withDefaults(), busy: map[string]chan struct{}{}}
+	d := &Door{o: o.withDefaults(), chunk: chunkBytes, busy: map[string]chan struct{}{}}
 	d.life, d.end = context.WithCancel(context.Background())
 	return d, nil
 }

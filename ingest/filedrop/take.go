@@ -124,7 +124,7 @@ func (d *Door) plan(ctx context.Context, t *taken, a arrival) (err error) {
 	defer o.Close()
 	p := &t.plan
 	p.Version, p.Shards, p.KeyPath, p.Depth = planVersion, d.o.Shards, d.o.KeyPath, d.o.Limits.Depth
-	p.ChunkBytes = min(chunkBytes, d.o.Stream.MaxMessage()-(8<<10)) // the rest is for what goes before the records
+	p.ChunkBytes = min(d.chunk, d.o.Stream.MaxMessage()-(8<<10)) // the rest is for what goes before the records
 	if p.Read, err = decode.Look(decode.Input{Name: t.name, Size: t.size, Data: o}, a.hints, d.o.Limits.RecordBytes); err != nil {
 		return faulty(err, 0)
 	}
