@@ -116,6 +116,9 @@ func (a *app) columns(t server.TableDoc) error {
 		if why[path.String()] == "" {
 			why[path.String()] = col.Doc
 		}
+		if why[path.String()] == "" && len(t.Inference) > 0 && !strings.HasPrefix(col.Name, "_rest") { // no record has it
+			why[path.String()] = "from the SQL of the pipeline"
+		}
 		l.add(strconv.Itoa(col.ID), path, 0, typ, null)
 	}
 	cols := []screen.Column{right("ID"), left("COLUMN"), left("TYPE"), left(""), left("WHY")}
