@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -106,6 +107,8 @@ func (p plan) exec(where *strings.Replacer, api string) error {
 			p.Spec.Env[i] = "AWS_LAMBDA_RUNTIME_API=" + api
 		}
 	}
+	// This program marks its own descriptors, but not those that whoever started it left open.
+	_ = unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	unix.Umask(0o022)
 	err := unix.Exec(argv[0], argv, p.Spec.Env)
 	hint := ""

@@ -126,17 +126,27 @@ function makeContext(headers) {
 }
 
 // call runs a handler of any style: one that returns a value or a promise, or that calls back, through
-// its third argument or through context.done, succeed and fail.
-function call(handler, event, context) {
-  return new Promise((resolve, reject) => {
-    const callback = (error, result) => (error === null || error === undefined ? resolve(result) : reject(error));
-    context.done = callback;
-    context.succeed = resolve;
-    context.fail = reject;
-    const returned = handler(event, context, callback);
-    if (returned !== null && typeof returned?.then === "function") returned.then(resolve, reject);
-    else if (returned !== undefined || handler.length < 2) resolve(returned);
-  });
+// its third argument or through context.done, succeed and fail. When nothing is left that could call
+// back, the answer is what a plain handler returned.
+async function call(connection, handler, event, context) {
+  let nothingLeft;
+  connection.socket.unref(); // an idle connection must not look like work
+  try {
+    return await new Promise((resolve, reject) => {
+      const callback = (error, result) => (error === null || error === undefined ? resolve(result) : reject(error));
+      context.done = callback;
+      context.succeed = resolve;
+      context.fail = reject;
+      const returned = handler(event, context, callback);
+      if (typeof returned?.then === "function") returned.then(resolve, reject);
+      else if (handler.length < 2) resolve(returned);
+      nothingLeft = () => resolve(typeof returned?.then === "function" ? null : returned);
+      process.once("beforeExit", nothingLeft);
+    });
+  } finally {
+    if (nothingLeft) process.off("beforeExit", nothingLeft);
+    connection.socket.ref();
+  }
 }
 
 async function serve(connection, handler) {
@@ -147,7 +157,7 @@ async function serve(connection, handler) {
     env._X_AMZN_TRACE_ID = headers["lambda-runtime-trace-id"] || "";
     let answer;
     try {
-      const result = await call(handler, JSON.parse(body), makeContext(headers));
+      const result = await call(connection, handler, JSON.parse(body), makeContext(headers));
       answer = [`${path}/response`, Buffer.from(JSON.stringify(result) ?? "null"), "Content-Type: application/json\r\n"];
     } catch (error) {
       console.error(error);

@@ -49,7 +49,7 @@ func (e Event) Append(dst []byte) []byte {
 // any other value is its JSON as the function wrote it, without white space around it. The records
 // share memory with answer where they can. An error is a *tarn.Error.
 func Records(answer []byte) ([][]byte, error) {
-	list := bytes.TrimSpace(answer)
+	list := bytes.Trim(answer, " \t\r\n") // what JSON calls white space
 	if len(list) > 0 && list[0] == '{' {
 		var doc struct {
 			Records json.RawMessage `json:"records"`

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package function_test
+
+func forbidNamespaces() {}
+func runHost()          {}

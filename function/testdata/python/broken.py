@@ -1,0 +1,5 @@
+import not_there
+
+
+def handler(event, context):
+    return not_there
