@@ -245,7 +245,7 @@ func (p *Plan) lookAtCSV(name string, text []byte, h Hints) error {
 		rows = rows[1:]
 	}
 	for i, n := range distinct(names) {
-		p.Columns = append(p.Columns, Column{Name: n, Kind: kindOf(n, i, rows, h.Declared)})
+		p.Columns = append(p.Columns, Column{Name: n, Kind: kindOf(n, i, len(names), rows, h.Declared)})
 	}
 	return nil
 }
@@ -278,7 +278,7 @@ func distinct(names []string) []string {
 }
 
 // kindOf decides the kind of a column: as declared, else what all its fields that were looked at are.
-func kindOf(name string, i int, rows [][]sampleField, declared *tarn.Schema) Kind {
+func kindOf(name string, i, width int, rows [][]sampleField, declared *tarn.Schema) Kind {
 	if declared != nil {
 		if f := declared.Lookup(name); f != nil {
 			switch f.Type.Kind {
@@ -292,7 +292,7 @@ func kindOf(name string, i int, rows [][]sampleField, declared *tarn.Schema) Kin
 	}
 	number, boolean, seen := true, true, false
 	for _, r := range rows {
-		if i >= len(r) || r[i].text == "" {
+		if len(r) != width || r[i].text == "" { // a row of another width will be rejected
 			continue
 		}
 		seen = true
