@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tarn-data/tarn/engine"
+	"github.com/tarn-data/tarn/metadb"
 )
 
 const backedUp = `pipeline: events
@@ -134,5 +136,49 @@ func TestRawBackupDrains(t *testing.T) {
 	v, err := l.Verify(t.Context())
 	if err != nil || v.OK || len(v.Problems) != 1 || !strings.Contains(v.Problems[0].Subject, filepath.Base(objects[0])) {
 		t.Errorf("verify without an object: %+v, %v", v.Problems, err)
+	}
+}
+
+// TestRawBackupExpires: the lifecycle of the zone raw is applied.
+func TestRawBackupExpires(t *testing.T) {
+	project, data := writeProject(t, map[string]string{"tarn.yaml": projectFile + "zones: {raw: {expire_after: 1h}}\n", "pipelines/events.yaml": backedUp}), t.TempDir()
+	open := func(maintenance time.Duration) *lake {
+		e, err := engine.New(engine.Options{Project: project, Data: data, Listen: "127.0.0.1:0", Maintenance: maintenance})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return &lake{Engine: e, t: t}
+	}
+	l := open(-1)
+	l.post("events", `{"id":"a"}`)
+	if err := l.Flush(t.Context(), "events"); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.sql("SELECT count(*) FROM raw.events"); got != "1" {
+		t.Errorf("%s rows", got)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := metadb.Open(t.Context(), filepath.Join(data, "meta/tarn.db"), metadb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// An hour passes.
+	if _, err := db.Exec(t.Context(), "UPDATE raw_objects SET last_arrival = last_arrival - ?", time.Hour.Microseconds()); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(20 * time.Millisecond)
+	defer l.Close()
+	l.eventually("SELECT count(*) FROM raw.events", "0")
+	l.verify()
+	if left, _ := filepath.Glob(filepath.Join(data, "lake/raw/events/*/*/*/*/*.zst")); len(left) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }
