@@ -118,6 +118,20 @@ func (g *gatherer) record(c *chunk, shard int, offset uint64, arrive time.Time, 
 	return c.addRecord(shard, offset, arrive, rec)
 }
 
+// edited adds a record that a function made.
+func (g *gatherer) edited(c *chunk, shard int, offset uint64, arrive time.Time, rec []byte) error {
+	if g.sample == nil {
+		return g.record(c, shard, offset, arrive, rec, 0, true)
+	}
+	if g.sampled < sampleRecords {
+		if err := g.w.input.state.Sample(rec); err != nil {
+			return fmt.Errorf("record %d:%d: %w", shard, offset, err)
+		}
+		g.sampled++
+	}
+	return c.append(shard, offset, arrive, 1, record.AppendNDJSON(nil, rec), true)
+}
+
 // addSample keeps records aside until the columns are decided.
 func (g *gatherer) addSample(c *chunk, shard int, base uint64, seg *record.Segment, skip int) error {
 	for i, rec := range seg.Records() {

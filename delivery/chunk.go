@@ -20,6 +20,7 @@ type span struct {
 	nextSeq    uint64
 	expired    uint64 // gone before they could be read, by retention or with the log's storage
 	lost       uint64 // damaged and without a failed record of their own
+	left       uint64 // not for this delivery, or dropped by a function
 }
 
 // lineRange maps lines of a chunk's file to the positions of the records they hold.

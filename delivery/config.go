@@ -3,6 +3,7 @@ package delivery
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -28,6 +29,7 @@ const (
 type Config struct {
 	Pipeline string
 	Table    string // zone.name
+	Route    string // name that segments are routed by; default Table
 	Stream   *stream.Stream
 	Store    *table.Store
 	Bucket   lake.Bucket
@@ -36,6 +38,7 @@ type Config struct {
 
 	Opaque     bool         // records are bytes, not JSON objects
 	Declared   *tarn.Schema // columns of the records; nil infers them
+	Functions  []Function   // called first, in order; what they return are JSON objects
 	Transform  []Step       // applied in order
 	Partition  []tarn.PartitionField
 	Properties map[string]string // Iceberg table properties
@@ -91,6 +94,13 @@ func (c Config) withDefaults() (Config, error) {
 	def(&c.DirectBytes, c.ChunkBytes/4)
 	def((*int64)(&c.StageInterval), int64(100*time.Millisecond))
 	def((*int64)(&c.DirectInterval), int64(400*time.Millisecond))
+	if c.Route == "" {
+		c.Route = c.Table
+	}
+	c.Functions = slices.Clone(c.Functions)
+	for i, f := range c.Functions {
+		c.Functions[i] = f.withDefaults()
+	}
 	if c.RecordBytes == 0 {
 		c.RecordBytes = 1 << 20
 	}

@@ -7,8 +7,8 @@
 //
 // The way of the data through a Worker:
 //
-//	shards → gather → chunk (NDJSON on disk) → convert ┬→ segment (hot tail) ─ flush: merge ┬→ commit
-//	                  shapes checked, misfits failed   └→ final files, when much comes ─────┘
+//	shards → functions → gather → chunk (NDJSON on disk) → convert ┬→ segment (hot tail) ─ flush: merge ┬→ commit
+//	         some events ahead    shapes checked, misfits failed   └→ final files, when much comes ─────┘
 //
 // A worker trusts no offset but the one committed with its table. After any error it forgets what
 // it has staged and starts again from there. Conversion is a function of the records and of the input

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/function/firehose"
 	"github.com/tarn-data/tarn/stream"
 )
 
@@ -14,7 +15,8 @@ import (
 type gatherer struct {
 	w       *Worker
 	readers []*stream.Reader
-	spans   []span // where the next chunk begins, by shard
+	callers []*caller // of the readers, when records go through functions first
+	spans   []span    // where the next chunk begins, by shard
 	cur     *chunk
 	sample  *chunk // the first records of a table without columns yet, not checked
 	sampled int
@@ -65,6 +67,9 @@ func (w *Worker) open(ctx context.Context) (_ *gatherer, err error) {
 			return nil, fmt.Errorf("read shard %d at offset %d: %w", i, s.next, err)
 		}
 		g.readers = append(g.readers, r)
+		if len(w.cfg.Functions) > 0 {
+			g.callers = append(g.callers, newCaller(w, i, r, s.next))
+		}
 		g.spans = append(g.spans, s)
 	}
 	w.mu.Lock()
@@ -79,6 +84,9 @@ func (w *Worker) open(ctx context.Context) (_ *gatherer, err error) {
 }
 
 func (g *gatherer) close() {
+	for _, c := range g.callers {
+		c.close()
+	}
 	for _, r := range g.readers {
 		r.Close()
 	}
@@ -126,7 +134,6 @@ func (g *gatherer) fill(ctx context.Context) (found bool, err error) {
 		more = false
 		for k := range g.readers {
 			i := (g.first + k) % len(g.readers)
-			r := g.readers[i]
 			if c := g.target(); c != nil {
 				if c.full(g.w.chunkBytes.Load()) || g.sample != nil && g.sampled >= sampleRecords {
 					return found, nil
@@ -135,31 +142,39 @@ func (g *gatherer) fill(ctx context.Context) (found bool, err error) {
 					continue
 				}
 			}
-			e, ok, err := r.Poll(ctx)
-			var damaged *stream.DamagedError
-			if errors.As(err, &damaged) {
-				found, more = true, true
-				if err := g.lost(i, damaged); err != nil {
-					return found, err
-				}
-				continue
-			}
+			ok, err := g.poll(ctx, i)
 			if err != nil {
-				return found, readError{fmt.Errorf("read shard %d: %w", i, err)}
-			}
-			if !ok {
-				continue
-			}
-			found, more = true, true
-			if err := g.take(i, e); err != nil {
 				return found, err
 			}
+			found, more = found || ok, more || ok
 		}
 		if ctx.Err() != nil {
 			return found, nil
 		}
 	}
 	return found, nil
+}
+
+// poll adds the next records of a shard, if there are any.
+func (g *gatherer) poll(ctx context.Context, shard int) (found bool, err error) {
+	if g.callers != nil {
+		e, ok, err := g.callers[shard].poll(ctx)
+		if err != nil || !ok {
+			return ok, err
+		}
+		return true, g.takeCalled(shard, e)
+	}
+	e, ok, err := g.readers[shard].Poll(ctx)
+	var damaged *stream.DamagedError
+	switch {
+	case errors.As(err, &damaged):
+		return true, g.lost(shard, damaged)
+	case err != nil:
+		return false, readError{fmt.Errorf("read shard %d: %w", shard, err)}
+	case !ok:
+		return false, nil
+	}
+	return true, g.take(shard, e)
 }
 
 // target is the chunk being filled.
@@ -271,14 +286,15 @@ func (g *gatherer) take(shard int, e stream.Entry) error {
 	}
 	s := &c.spans[shard]
 	at := e.Batch.Base
-	if at > s.next { // retention was faster than the delivery: declared, and counted (I3)
-		g.w.cfg.Logger.Warn("retention removed records before they were delivered", "shard", shard, "records", at-s.next)
-		s.expired += at - s.next
-		s.next = at
-	}
+	g.expired(s, at)
 	for i := range e.Batch.Segments {
 		seg := &e.Batch.Segments[i]
 		end := at + uint64(seg.Count)
+		if end > s.next && !g.w.routed(seg) {
+			c.arrived(seg.Arrival)
+			s.left += end - s.next
+			s.next = end
+		}
 		if end > s.next {
 			if err := g.segment(c, shard, at, seg, int(s.next-at)); err != nil {
 				return err
@@ -288,6 +304,47 @@ func (g *gatherer) take(shard int, e stream.Entry) error {
 		at = end
 	}
 	s.nextSeq = e.Seq
+	return nil
+}
+
+// expired counts the records before offset at that retention removed before they were delivered:
+// declared loss (I3).
+func (g *gatherer) expired(s *span, at uint64) {
+	if at <= s.next {
+		return
+	}
+	g.w.cfg.Logger.Warn("retention removed records before they were delivered", "shard", s.shard, "records", at-s.next)
+	s.expired += at - s.next
+	s.next = at
+}
+
+// takeCalled adds what the functions made of a run of records.
+func (g *gatherer) takeCalled(shard int, e *called) error {
+	if e.damage != nil {
+		return g.lost(shard, e.damage)
+	}
+	c, err := g.start()
+	if err != nil {
+		return err
+	}
+	s := &c.spans[shard]
+	g.expired(s, e.base)
+	for i, out := range e.out {
+		rec := &e.records[i]
+		switch out.Result {
+		case firehose.Ok:
+			if err := g.edited(c, shard, rec.Position.Offset, rec.Arrival, out.data); err != nil {
+				return err
+			}
+		case firehose.Dropped:
+			c.arrived(rec.Arrival)
+			s.left++
+		default:
+			c.fail(g.w.failed(shard, rec.Position.Offset, rec.Arrival, stageFunction, out.code, out.reason, rec.Data))
+		}
+		s.next = rec.Position.Offset + 1
+	}
+	s.nextSeq = e.seq
 	return nil
 }
 

@@ -114,11 +114,23 @@ func (w *world) run(cfg delivery.Config) *running {
 // put appends records, one a line, to a shard as one request.
 func (w *world) put(shard int, lines ...string) {
 	w.t.Helper()
+	w.append(shard, nil, lines)
+}
+
+// putRouted appends records for some deliveries.
+func (w *world) putRouted(routes []string, lines ...string) {
+	w.t.Helper()
+	w.append(0, routes, lines)
+}
+
+func (w *world) append(shard int, routes, lines []string) {
+	w.t.Helper()
 	f, err := record.Frame([]byte(strings.Join(lines, "\n")), record.KindAuto, record.FrameOptions{})
 	if err != nil || len(f.Rejected) > 0 {
 		w.t.Fatal(err, f.Rejected)
 	}
 	for _, p := range f.Parts {
+		p.Segment.Routes = routes
 		if _, err := w.stream.Append(w.t.Context(), shard, p.Segment, ""); err != nil {
 			w.t.Fatal(err)
 		}

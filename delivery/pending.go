@@ -72,6 +72,7 @@ func mergeItems(items []*item, segs []*segment, final bool) *item {
 			s.next, s.nextSeq = t.next, t.nextSeq
 			s.expired += t.expired
 			s.lost += t.lost
+			s.left += t.left
 			s.rows += t.rows
 			s.failed += t.failed
 			s.dropped += t.dropped

@@ -177,7 +177,7 @@ func (w *Worker) tallies(c *chunk, it *item) []tally {
 		if records == 0 {
 			continue
 		}
-		t.rows, t.dropped = records-t.failed-t.lost, t.lost
+		t.rows, t.dropped = records-t.failed-t.lost-t.left, t.lost+t.left
 		if !w.tr.exact {
 			converted := t.rows
 			t.rows = uint64(it.rows)

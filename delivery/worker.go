@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/record"
 	"github.com/tarn-data/tarn/table"
 )
 
@@ -84,6 +86,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		pause = min(2*pause, 15*time.Second)
 	}
 	return nil
+}
+
+// routed reports whether the records of a segment are for this delivery.
+func (w *Worker) routed(seg *record.Segment) bool {
+	return seg.Routes == nil || slices.Contains(seg.Routes, w.cfg.Route)
 }
 
 // drainTime is how long a worker may go on committing after it was told to stop.
