@@ -49,6 +49,7 @@ func scenarios() []scenario {
 		{"putget", "put until read from the stream", putGet},
 		{"query", "five queries next to bare DuckDB on the same files", queries},
 		{"commits", "a thousand commits, the first fifty against the last fifty", commits},
+		{"filedrop", "a dropped NDJSON and CSV file, next to bare DuckDB on the same file", fileDrop},
 		{"startup", "start until ready, and idle memory", startup},
 	}
 }
