@@ -133,7 +133,7 @@ func (c *Cache) get(ctx context.Context, j job) (*entry, error) {
 		e.used = c.clock
 		c.mu.Unlock()
 		if !found {
-			c.make(ctx, j, e)
+			c.fill(ctx, j, e)
 		}
 		select {
 		case <-e.ready:
@@ -152,8 +152,8 @@ func (c *Cache) get(ctx context.Context, j job) (*entry, error) {
 	}
 }
 
-// make builds the file of an entry.
-func (c *Cache) make(ctx context.Context, j job, e *entry) {
+// fill builds the file of an entry.
+func (c *Cache) fill(ctx context.Context, j job, e *entry) {
 	bytes, err := j.build(ctx, e.Path)
 	if err != nil {
 		_ = os.Remove(e.Path)

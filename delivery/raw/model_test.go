@@ -19,6 +19,8 @@ import (
 	"github.com/tarn-data/tarn/delivery/raw"
 	"github.com/tarn-data/tarn/lake/fs"
 	"github.com/tarn-data/tarn/lake/laketest"
+	"github.com/tarn-data/tarn/metadb"
+	"github.com/tarn-data/tarn/metadb/metadbtest"
 	"github.com/tarn-data/tarn/record"
 	"github.com/tarn-data/tarn/stream"
 )
@@ -314,4 +316,48 @@ func TestCrash(t *testing.T) {
 		t.Fatalf("nothing was tested: %d acknowledged, %+v", len(acked), crashed)
 	}
 	t.Logf("%d acknowledged, %d in the archive, %d objects", len(acked), len(got), len(objects(t, w.archive())))
+}
+
+// TestPostgres: the same on the other metadata database.
+func TestPostgres(t *testing.T) {
+	url := metadbtest.Postgres(t).Database(t)
+	w := newWorld(t, stream.Config{Shards: 2})
+	db, err := metadb.Open(t.Context(), url, metadb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	cfg := w.config()
+	cfg.DB = db
+	a := raw.Open(db, w.bucket, "events")
+	var want []kept
+	for round := range 3 {
+		r := start(cfg)
+		for shard := range 2 {
+			want = append(want, w.put(t, shard, segment(record.JSON, noon.Add(time.Duration(round)*time.Hour), "k", `{}`, `{"a":1}`))...)
+		}
+		flush(t, r)
+		r.stop()
+	}
+	for _, o := range objects(t, a)[:1] { // as if a crash had left one
+		if err := w.bucket.Put(t.Context(), strings.Replace(o.Key, "hour=11", "hour=10", 1), strings.NewReader("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := read(a, raw.Select{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, got, want)
+	whole(t, a)
+	if sums, err := a.Totals(t.Context()); err != nil || sums.Records != 12 || sums.Objects != 6 || !sums.First.Equal(noon) {
+		t.Errorf("%+v, %v", sums, err)
+	}
+	if done, err := a.RemoveOrphans(t.Context(), time.Now().Add(time.Hour)); err != nil || done.Objects != 1 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if done, err := a.Expire(t.Context(), noon.Add(time.Minute)); err != nil || done.Objects != 2 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	whole(t, a)
 }
