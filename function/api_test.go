@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,7 +17,7 @@ import (
 )
 
 // rawClient is a runtime that calls the API in every wrong order and answers its second invocation
-// with what it was told.
+// with what it was told; or, as handler "sticks", one that never comes back from its first answer.
 func rawClient() {
 	base := "http://" + os.Getenv("AWS_LAMBDA_RUNTIME_API") + "/2018-06-01/runtime"
 	var told []string
@@ -39,6 +40,11 @@ func rawClient() {
 		var doc struct{ ErrorType, Status string }
 		_ = json.Unmarshal([]byte(text), &doc)
 		told = append(told, fmt.Sprintf("%s %s: %d %s%s", method, path, resp.StatusCode, doc.ErrorType, doc.Status))
+	}
+	if os.Getenv("_HANDLER") == "sticks" {
+		resp, _ := call("GET", "/invocation/next", nil)
+		call("POST", "/invocation/"+resp.Header.Get("Lambda-Runtime-Aws-Request-Id")+"/response", strings.NewReader("{}"))
+		time.Sleep(time.Hour)
 	}
 	tell("POST", "/invocation/none/response", strings.NewReader("{}"))
 	tell("GET", "/absent", nil)

@@ -76,7 +76,7 @@ func (p *Pool) next(w *worker) *call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !w.initialized {
-		w.initialized = true
+		w.initialized, w.finished = true, time.Now()
 		p.ready, p.broken = true, nil
 		p.stats.ColdStart = time.Since(w.begun)
 		p.notify()
@@ -123,7 +123,7 @@ func (p *Pool) finish(w *worker, id string, out outcome) bool {
 	if c == nil || c.RequestID != id {
 		return false
 	}
-	w.call = nil
+	w.call, w.finished = nil, time.Now()
 	p.crashes = 0
 	c.done <- out
 	p.notify()
@@ -137,18 +137,29 @@ func (p *Pool) current(w *worker) *call {
 	return w.call
 }
 
-// grow starts workers: one always, more while invocations wait. Called with mu held.
+// returnsWithin is how long a worker may take from its answer to its next request for work before an
+// invocation that waits gets a new worker.
+const returnsWithin = 100 * time.Millisecond
+
+// grow starts workers: one always, more while invocations wait for which no worker is on its way.
+// Called with mu held.
 func (p *Pool) grow() {
 	if p.state != StateReady && p.state != StateDraining {
 		return
 	}
-	starting := 0
+	coming := 0
 	for w := range p.workers {
-		if !w.initialized {
-			starting++
+		switch {
+		case !w.initialized:
+			coming++
+		case w.call == nil && !w.asking && time.Since(w.finished) < returnsWithin:
+			coming++
+			if len(p.waiting) > 0 {
+				p.growLater(returnsWithin)
+			}
 		}
 	}
-	for len(p.workers) < p.spec.Concurrency && (len(p.workers) == 0 && p.state == StateReady || starting < len(p.waiting)) {
+	for len(p.workers) < p.spec.Concurrency && (len(p.workers) == 0 && p.state == StateReady || coming < len(p.waiting)) {
 		if wait := p.retryAt.Sub(p.opts.Clock()); wait > 0 {
 			p.growLater(wait)
 			return
@@ -156,9 +167,23 @@ func (p *Pool) grow() {
 		w := newWorker(p)
 		p.workers[w] = struct{}{}
 		p.stats.ColdStarts++
-		starting++
+		coming++
 		p.goroutines.Go(w.run)
 	}
+}
+
+// overdue returns why w must be killed: it does not load the function, or does not come back from an
+// answer. The time of an invocation is watched by who waits for it.
+func (p *Pool) overdue(w *worker) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case !w.initialized && time.Since(w.begun) > p.opts.InitTimeout:
+		return &TimeoutError{After: time.Since(w.begun)}
+	case w.initialized && w.call == nil && !w.asking && time.Since(w.finished) > p.spec.Timeout:
+		return &TimeoutError{After: time.Since(w.finished)}
+	}
+	return nil
 }
 
 // growLater calls grow after a pause. Called with mu held.

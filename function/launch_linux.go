@@ -65,7 +65,7 @@ func newLauncher(ctx context.Context, spec Spec, dir string) (*launcher, error) 
 		},
 		Spec: launchSpec{Argv: spec.argv(with)},
 	}
-	return l, l.prepare(ctx)
+	return l.prepared(ctx)
 }
 
 // newDetector is a launcher that can only find out how this machine isolates.
@@ -73,7 +73,7 @@ func newDetector(ctx context.Context, dir string) (*launcher, error) {
 	l := &launcher{spec: Spec{Name: "probe", Dir: "/"}.WithDefaults(), dir: dir}
 	l.plan = plan{Root: filepath.Join(dir, "root"), Runtime: filepath.Join(dir, "runtime"), TmpBytes: 1 << 20}
 	l.plan.Code = l.plan.Runtime
-	return l, l.prepare(ctx)
+	return l.prepared(ctx)
 }
 
 // headroom is private memory that a runtime reserves without using it.
@@ -82,6 +82,15 @@ func (s Spec) headroom() uint64 {
 		return 256 << 20
 	}
 	return 1 << 30 // thread stacks, V8's and Go's arenas
+}
+
+// prepared returns l ready to launch, or leaves nothing behind.
+func (l *launcher) prepared(ctx context.Context) (*launcher, error) {
+	if err := l.prepare(ctx); err != nil {
+		_ = l.close()
+		return nil, err
+	}
+	return l, nil
 }
 
 func (l *launcher) prepare(ctx context.Context) error {
@@ -119,7 +128,7 @@ func (l *launcher) chooseIsolation(ctx context.Context) error {
 	if err == nil {
 		l.isolation = Isolation{Isolated: append(l.namespaces(), rep.Isolated...), Missing: rep.Missing}
 	} else {
-		refused := fmt.Sprintf("namespaces (%v)", err)
+		refused := "namespaces (" + whyRefused(err) + ")"
 		l.plan.Namespaces, l.plan.UID, l.plan.GID = false, 0, 0
 		if rep, err = l.probe(ctx); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
@@ -130,6 +139,17 @@ func (l *launcher) chooseIsolation(ctx context.Context) error {
 		return &SandboxError{Missing: l.isolation.Missing}
 	}
 	return ctx.Err()
+}
+
+// whyRefused says what keeps this machine from making namespaces.
+func whyRefused(err error) string {
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return "the kernel allows no more user namespaces: see sysctl user.max_user_namespaces"
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return "the kernel or the container around Tarn forbids user namespaces to this user"
+	}
+	return err.Error()
 }
 
 func (l *launcher) namespaces() []string {

@@ -15,14 +15,32 @@ type meter struct {
 // maxTree bounds a measurement; more processes are over every limit.
 const maxTree = 4 * maxProcesses
 
-// measure returns anonymous and shared memory in use and the number of processes.
-func (m *meter) measure(pid int) (bytes int64, processes int) {
+// measure returns the memory in use that no file backs, and the number of processes. Pages that
+// processes share after a fork are counted once only if the cheap sum is over limit: the exact one
+// takes the kernel milliseconds.
+func (m *meter) measure(pid int, limit int64) (bytes int64, processes int) {
 	pids := []int{pid}
 	for i := 0; i < len(pids) && len(pids) < maxTree; i++ {
 		bytes += m.resident(pids[i])
 		pids = m.children(pids, pids[i])
 	}
+	if bytes > limit && len(pids) > 1 {
+		bytes = 0
+		for _, pid := range pids {
+			bytes += m.proportional(pid)
+		}
+	}
 	return bytes, len(pids)
+}
+
+// proportional returns the process's share of what it holds (proc(5), smaps_rollup), or all of it where
+// the share cannot be read.
+func (m *meter) proportional(pid int) int64 {
+	rollup := m.read("/proc/" + strconv.Itoa(pid) + "/smaps_rollup")
+	if len(rollup) == 0 {
+		return m.resident(pid)
+	}
+	return field(rollup, "Pss_Anon:") + field(rollup, "Pss_Shmem:") + field(rollup, "SwapPss:")
 }
 
 // resident returns what the process holds that is not backed by a file (proc(5), status).
@@ -31,7 +49,7 @@ func (m *meter) resident(pid int) int64 {
 	return field(status, "RssAnon:") + field(status, "RssShmem:") + field(status, "VmSwap:")
 }
 
-// field returns a value of /proc/PID/status in bytes; 0 when it is not there.
+// field returns a value of one of these files in bytes; 0 when it is not there.
 func field(status []byte, name string) int64 {
 	_, rest, ok := bytes.Cut(status, []byte(name))
 	if !ok {

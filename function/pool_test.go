@@ -288,6 +288,27 @@ func TestCrashesOfInvocationsDoNotFailOthers(t *testing.T) {
 	wg.Wait()
 }
 
+func TestOneCallerNeedsOneWorker(t *testing.T) {
+	spec := python("app.echo")
+	spec.Concurrency = 4
+	p := start(t, function.Options{Spec: spec})
+	for range 300 {
+		must(t, p, `{}`)
+	}
+	if s := p.Stats(); s.ColdStarts != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestRuntimeThatDoesNotComeBack(t *testing.T) {
+	spec := goSpec(t, "sticks")
+	spec.Concurrency, spec.Timeout = 1, 300*time.Millisecond
+	p := start(t, function.Options{Spec: spec})
+	for range 2 {
+		must(t, p, `{}`) // the second waits until the first worker is given up
+	}
+}
+
 func TestShrinks(t *testing.T) {
 	spec := python("app.act")
 	spec.Concurrency = 3

@@ -102,7 +102,7 @@ func (p *process) guard(ctx context.Context, memoryBytes int64) string {
 		case <-ctx.Done():
 			return ""
 		}
-		bytes, processes := m.measure(p.cmd.Process.Pid)
+		bytes, processes := m.measure(p.cmd.Process.Pid, memoryBytes)
 		if p.group != nil {
 			bytes = 0
 		} else if p.tmp != nil {

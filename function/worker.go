@@ -17,9 +17,10 @@ type worker struct {
 	out   *output
 
 	// Guarded by pool.mu.
-	initialized bool  // it has asked for its first invocation
-	asking      bool  // it waits for one
-	call        *call // the one it runs
+	initialized bool      // it has asked for its first invocation
+	asking      bool      // it waits for one
+	call        *call     // the one it runs
+	finished    time.Time // when it answered last
 
 	ctx  context.Context // ends when the worker must stop
 	stop context.CancelCauseFunc
@@ -84,21 +85,23 @@ func (w *worker) live() error {
 	return w.ended(proc)
 }
 
-// watch kills the process when it does not initialize in time or takes too much memory.
+// watchInterval is how exactly the time to load a function is held.
+const watchInterval = 50 * time.Millisecond
+
+// watch kills the process when it is overdue or takes too much memory.
 func (w *worker) watch(proc *process) *sync.WaitGroup {
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		timer := time.NewTimer(w.pool.opts.InitTimeout)
-		defer timer.Stop()
-		select {
-		case <-w.ctx.Done():
-		case <-proc.exited:
-		case <-timer.C:
-			w.pool.mu.Lock()
-			initialized := w.initialized
-			w.pool.mu.Unlock()
-			if !initialized {
-				w.kill(&TimeoutError{After: w.pool.opts.InitTimeout})
+		tick := time.NewTicker(watchInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-w.ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := w.pool.overdue(w); err != nil {
+				w.kill(err)
 			}
 		}
 	})
