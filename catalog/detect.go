@@ -2,12 +2,12 @@ package catalog
 
 import (
 	"bytes"
-	"compress/gzip"
 	"io"
 	"path"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -182,25 +182,30 @@ func validText(head []byte, whole bool) bool {
 
 // unpack returns the beginning of what is compressed in head, and whether that is all of it.
 func unpack(head []byte, compression string) ([]byte, bool, error) {
-	var r io.Reader
 	broken := refuse(Malformed, "its "+compression+" data is broken")
-	if compression == "gzip" {
-		z, err := gzip.NewReader(bytes.NewReader(head))
-		if err != nil {
-			return nil, false, broken
-		}
-		r = z
-	} else {
-		z, err := zstd.NewReader(bytes.NewReader(head), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderLowmem(true))
-		if err != nil {
-			return nil, false, broken
-		}
-		defer z.Close()
-		r = z
+	r, err := unpacker(bytes.NewReader(head), compression)
+	if err != nil {
+		return nil, false, broken
 	}
+	defer r.Close()
 	out, err := io.ReadAll(io.LimitReader(r, headBytes)) // I8
 	if err != nil && len(out) == 0 && len(head) < headBytes {
 		return nil, false, broken
 	}
 	return out, err == nil && len(out) < headBytes, nil
 }
+
+// unpacker reads what is compressed, in bounded memory whatever the data says (I8).
+func unpacker(r io.Reader, compression string) (io.ReadCloser, error) {
+	if compression == "gzip" {
+		return gzip.NewReader(r)
+	}
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderLowmem(true))
+	if err != nil {
+		return nil, err
+	}
+	return z.IOReadCloser(), nil
+}
+
+// maxWindow is what zstd --long=27 needs, and the most its own program takes without being asked.
+const maxWindow = 128 << 20

@@ -52,6 +52,9 @@ func (c *crawl) inspect(ctx context.Context, f found) (content, error) {
 			return r, refuse(Unreadable, "it cannot be read to the end")
 		}
 	}
+	if err := wholeArchive(file, shape.Compression); err != nil {
+		return r, err
+	}
 	r.layout = Layout{Format: shape.Format, Compression: shape.Compression, Encoding: shape.Encoding, Array: shape.Array}
 	full := c.full(f.path)
 	switch shape.Format {
@@ -86,6 +89,28 @@ func fingerprint(file *os.File) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// wholeArchive unpacks a compressed file to its end: DuckDB takes one that was cut off for whole.
+func wholeArchive(file *os.File, compression string) error {
+	if compression == "" {
+		return nil
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return refuse(Unreadable, "it cannot be read to the end")
+	}
+	r, err := unpacker(file, compression)
+	if err == nil {
+		defer r.Close()
+		_, err = io.Copy(io.Discard, r)
+	}
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return refuse(Unfinished, "its "+compression+" data is cut off, or still being written")
+	case err != nil:
+		return refuse(Malformed, "its "+compression+" data is broken")
+	}
+	return nil
 }
 
 func wholeParquet(file *os.File, size int64) error {
