@@ -58,6 +58,7 @@ func (l *lake) Acquire(_ context.Context, name string, at *query.AsOf) (*query.V
 // fixture is a server of real parts on a real listener.
 type fixture struct {
 	url     string
+	handler http.Handler // what url serves
 	log     *lockedBuffer
 	streams map[string]*stream.Stream
 	queries *query.Service
@@ -121,7 +122,7 @@ func (f *fixture) open(t testing.TB, ingest http.HandlerFunc) *fixture {
 	}
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	f.url = srv.URL
+	f.url, f.handler = srv.URL, h
 	return f
 }
 

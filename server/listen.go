@@ -73,7 +73,7 @@ const (
 // Serve answers connections of ln with h until ctx ends, then drains: it stops accepting, lets
 // requests in flight finish for up to drain, cuts the rest, and returns nil. It closes ln.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, drain time.Duration, logger *slog.Logger) error {
-	base, cut := context.WithCancel(context.WithoutCancel(ctx))
+	base, cut := context.WithCancel(context.WithValue(context.WithoutCancel(ctx), drainKey{}, ctx.Done()))
 	defer cut()
 	srv := &http.Server{
 		Handler:           h,
@@ -101,6 +101,16 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, drain time.Dura
 	}
 	<-done
 	return nil
+}
+
+// drainKey is what the context of a request holds the channel of draining under.
+type drainKey struct{}
+
+// draining returns a channel that closes when the server of a request begins to drain. What would go
+// on for ever ends then; everything else is finished.
+func draining(ctx context.Context) <-chan struct{} {
+	c, _ := ctx.Value(drainKey{}).(<-chan struct{})
+	return c
 }
 
 // loopbackHost reports whether the Host header names this machine's loopback, with or without a port.

@@ -222,6 +222,13 @@ func follow(ctx context.Context, out *tailWriter, readers []*tailReader) error {
 		return err
 	}
 	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-draining(ctx):
+			stop(errTailDone)
+		case <-ctx.Done():
+		}
+	})
 	for _, t := range readers {
 		wg.Go(func() {
 			for {
@@ -237,8 +244,8 @@ func follow(ctx context.Context, out *tailWriter, readers []*tailReader) error {
 	return context.Cause(ctx)
 }
 
-// errTailDone ends a tail at its limit.
-var errTailDone = errors.New("the limit is reached")
+// errTailDone ends a tail at its limit, and with the server.
+var errTailDone = errors.New("the tail is done")
 
 // tailWriter encodes entries. It is safe for concurrent use.
 type tailWriter struct {

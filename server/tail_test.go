@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -149,5 +151,36 @@ func TestFollow(t *testing.T) {
 	}
 	if fmt.Sprint(next) != "map[0:100 1:100 2:100]" {
 		t.Errorf("%v %v", next, lines.Err())
+	}
+}
+
+// TestFollowEndsWithTheServer: followers do not hold up the end of the server, and see a clean end.
+func TestFollowEndsWithTheServer(t *testing.T) {
+	f := (&fixture{}).open(t, nil)
+	f.fill(t, "events", 0, 1)
+	ln, err := server.Listen(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	served := make(chan error)
+	go func() { served <- server.Serve(ctx, ln, f.handler, time.Minute, slog.New(slog.DiscardHandler)) }()
+	resp, err := http.Get("http://" + ln.Addr().String() + "/v1/streams/events/records?follow=true&from=earliest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body := bufio.NewReader(resp.Body)
+	if line, err := body.ReadString('\n'); err != nil || !strings.Contains(line, `{"i":0}`) {
+		t.Fatalf("%q, %v", line, err)
+	}
+	began := time.Now()
+	stop()
+	if _, err := body.ReadByte(); err != io.EOF {
+		t.Errorf("the follower sees %v", err)
+	}
+	if err := <-served; err != nil || time.Since(began) > 20*time.Second {
+		t.Errorf("served until %s: %v", time.Since(began), err)
 	}
 }
