@@ -61,6 +61,8 @@ type Engine struct {
 	marks    *marks
 	crawls   crawls
 
+	functions functions
+
 	dropped     dropped
 	heavy       *semaphore.Weighted // see delivery.Config.Heavy
 	paused      sync.Map            // names of pipelines that are paused
@@ -304,6 +306,7 @@ func (e *Engine) close() error {
 	e.reload.Lock()
 	defer e.reload.Unlock()
 	stopAll(e.pipes())
+	e.dropFunctions(nil)
 	if e.marks != nil {
 		errs = append(errs, e.saveMarks(context.Background()), e.marks.bucket.Close())
 	}

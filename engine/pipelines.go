@@ -94,7 +94,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 
 	var starts []project.Pipeline
 	for _, spec := range p.Pipelines {
-		if was := old.byName[spec.Name]; was != nil && same(was.spec, spec) {
+		if was := old.byName[spec.Name]; was != nil && same(was.spec, spec) && sameCalls(old.project, p, spec) {
 			next.add(was)
 			continue
 		}
@@ -108,6 +108,8 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 		}
 	}
 	stopAll(stops)
+	broken := e.applyFunctions(ctx, p)
+	e.dropFunctions(p)
 	kept := map[string]*stream.Stream{}
 	for _, was := range stops {
 		if now := p.Pipeline(was.spec.Name); now != nil && now.Stream == was.spec.Stream {
@@ -117,7 +119,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 		}
 		e.markEnds(was.stream)
 	}
-	var failed []error // the other pipelines run all the same
+	failed := []error{broken} // the other pipelines run all the same
 	for _, spec := range starts {
 		pi, err := e.start(ctx, spec, kept[spec.Name])
 		if err != nil {
@@ -192,7 +194,11 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 		if err := e.checkPartition(ctx, d); err != nil {
 			return nil, err
 		}
-		w, err := delivery.New(e.deliveryConfig(spec, d, p.stream))
+		cfg, err := e.deliveryConfig(spec, d, p.stream)
+		if err != nil {
+			return nil, err
+		}
+		w, err := delivery.New(cfg)
 		if err != nil {
 			return nil, err
 		}
@@ -235,10 +241,10 @@ func (e *Engine) checkPartition(ctx context.Context, d project.Delivery) error {
 	return nil
 }
 
-func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *stream.Stream) delivery.Config {
-	var steps []delivery.Step
-	for _, t := range spec.Transforms {
-		steps = append(steps, delivery.Step{Transform: t, RowByRow: rowByRow(t.SQL)})
+func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *stream.Stream) (delivery.Config, error) {
+	calls, steps, err := e.steps(spec)
+	if err != nil {
+		return delivery.Config{}, err
 	}
 	m := e.metrics
 	flush, commits := m.FlushSeconds.WithLabelValues(d.Table), m.CommitSeconds.WithLabelValues(d.Table)
@@ -246,7 +252,8 @@ func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *st
 	return delivery.Config{
 		Pipeline: spec.Name, Table: d.Table, Stream: s, Store: e.store, Bucket: e.bucket, Duck: e.convert, Heavy: e.heavy,
 		Dir:    e.path("staging", fmt.Sprintf("%s-%d", d.Table, e.workers.Add(1))),
-		Opaque: spec.Records == project.RecordsOpaque, Declared: spec.Schema, Transform: steps,
+		Route:  d.Name, // functions return JSON whatever they are given
+		Opaque: spec.Records == project.RecordsOpaque && len(calls) == 0, Declared: spec.Schema, Functions: calls, Transform: steps,
 		Partition: d.PartitionBy, Policy: delivery.SchemaPolicy(d.OnSchemaChange),
 		BufferBytes: d.BufferBytes, BufferInterval: d.BufferInterval, Compression: d.Compression,
 		ChunkBytes: min(e.budget.chunk, max(d.BufferBytes, 1<<20)), RecordBytes: int(e.limits.RecordBytes), Logger: e.log,
@@ -259,7 +266,7 @@ func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *st
 			},
 			Failed: func(stage string, n int) { m.FailedRecords.WithLabelValues(spec.Name, stage).Add(float64(n)) },
 		},
-	}
+	}, nil
 }
 
 // watch follows edits of the project. A faulty edit is reported and what runs stays.

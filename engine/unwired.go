@@ -26,19 +26,12 @@ func notWired(p *project.Pipeline) string {
 	case p.Source.Function != nil:
 		return "source: function"
 	}
-	for i, t := range p.Transforms {
-		if t.Kind() != project.StepSQL {
-			return fmt.Sprintf("transform[%d]: %s", i, t.Kind())
-		}
-	}
 	for i, d := range p.Deliveries {
 		switch {
 		case d.Database != nil:
 			return fmt.Sprintf("deliver[%d]: database", i)
 		case d.Cleaned != "":
 			return fmt.Sprintf("deliver[%d]: cleaned", i)
-		case d.When != "":
-			return fmt.Sprintf("deliver[%d]: when", i)
 		}
 	}
 	return ""

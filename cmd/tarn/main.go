@@ -12,12 +12,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/tarn-data/tarn/function"
 )
 
 // version is set by the linker.
 var version = "dev"
 
 func main() {
+	function.Child() // a worker of a function begins as this program
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

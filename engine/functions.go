@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"sync"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/function"
+	"github.com/tarn-data/tarn/project"
+)
+
+// functions are the running functions of the project. Pipelines hold on to their hosts, which put a
+// new version in place of an old one while records go through them.
+type functions struct {
+	mu     sync.Mutex
+	byName map[string]*hosted
+}
+
+// hosted is one function. Its fields are guarded by functions.mu.
+type hosted struct {
+	spec  project.Function
+	host  *function.Host
+	logs  *function.Logs
+	fault error // why spec does not run; an older version may
+}
+
+// hosted returns the function of that name, or nil.
+func (f *functions) get(name string) *hosted {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byName[name]
+}
+
+// applyFunctions starts the functions that are new and replaces those that have changed. A function
+// that does not start is the fault of the pipelines that need it, and of the reload.
+func (e *Engine) applyFunctions(ctx context.Context, p *project.Project) error {
+	f := &e.functions
+	var failed []error
+	for _, spec := range p.Functions {
+		was := f.get(spec.Name)
+		if was != nil && was.fault == nil && reflect.DeepEqual(was.spec, spec) {
+			continue
+		}
+		now, err := e.host(ctx, p, spec, was)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("function %s: %w", spec.Name, err))
+		}
+		f.mu.Lock()
+		if f.byName == nil {
+			f.byName = map[string]*hosted{}
+		}
+		f.byName[spec.Name] = now
+		f.mu.Unlock()
+	}
+	return errors.Join(failed...)
+}
+
+// host starts a function, or its next version.
+func (e *Engine) host(ctx context.Context, p *project.Project, spec project.Function, was *hosted) (*hosted, error) {
+	now := &hosted{spec: spec}
+	run, err := functionSpec(p, spec)
+	switch {
+	case err != nil:
+	case was == nil || was.host.Pool() == nil:
+		now.logs = function.NewLogs(function.LogsOptions{})
+		now.host = function.NewHost(function.Options{Spec: run, WorkDir: e.path("staging", "functions", spec.Name), Logger: e.log, Logs: now.logs})
+		if err = now.host.Start(ctx); err == nil {
+			e.sayIsolation(spec, now.host.Pool().Isolation())
+		}
+	default:
+		now.host, now.logs = was.host, was.logs
+		if err = was.host.Replace(ctx, run); err == nil {
+			e.log.Info("a new version of the function runs", "function", spec.Name, "version", spec.Digest)
+		}
+	}
+	if now.host == nil { // nothing to run yet
+		now.logs, now.host = function.NewLogs(function.LogsOptions{}), function.NewHost(function.Options{})
+	}
+	now.fault = err
+	return now, err
+}
+
+// sayIsolation tells what a function is kept from, and plainly when that is not everything.
+func (e *Engine) sayIsolation(spec project.Function, is function.Isolation) {
+	switch {
+	case spec.Sandbox == project.SandboxOff:
+		e.log.Warn("the function runs without a sandbox, as its settings say: it can do what this process can", "function", spec.Name)
+	case !is.Complete():
+		e.log.Warn("this machine cannot isolate the function completely; sandbox: required would refuse it", "function", spec.Name, "isolation", is.String())
+	default:
+		e.log.Info("function started", "function", spec.Name, "isolation", is.String())
+	}
+}
+
+// functionSpec is what a function of the project runs as.
+func functionSpec(p *project.Project, f project.Function) (function.Spec, error) {
+	env, err := f.Environ(os.LookupEnv)
+	if err != nil {
+		return function.Spec{}, err
+	}
+	secrets := map[string]function.Secret{}
+	for _, name := range f.Secrets {
+		secrets[name] = function.Secret(env[name])
+		delete(env, name)
+	}
+	dir, err := filepath.EvalSymlinks(p.Path(f.Dir))
+	if err != nil {
+		return function.Spec{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the folder " + f.Dir + " cannot be read", Err: err}
+	}
+	return function.Spec{
+		Name: f.Name, Dir: dir, Runtime: string(f.Runtime), Handler: f.Handler, Timeout: f.Timeout, MemoryBytes: f.MemoryBytes,
+		Concurrency: f.Concurrency, Environment: env, Secrets: secrets, Network: f.Network, Sandbox: string(f.Sandbox), Retries: f.Retries,
+	}, nil
+}
+
+// dropFunctions stops the functions that the project no longer has.
+func (e *Engine) dropFunctions(p *project.Project) {
+	f := &e.functions
+	f.mu.Lock()
+	var gone []*hosted
+	for name, h := range f.byName {
+		if p == nil || p.Function(name) == nil {
+			gone = append(gone, h)
+			delete(f.byName, name)
+		}
+	}
+	f.mu.Unlock()
+	for _, h := range gone {
+		if err := h.host.Close(); err != nil {
+			e.log.Warn("a function did not stop well", "function", h.spec.Name, "error", err)
+		}
+	}
+}
+
+// steps returns what a pipeline does to its records: the functions it calls, and the SQL after them.
+func (e *Engine) steps(spec project.Pipeline) (calls []delivery.Function, steps []delivery.Step, err error) {
+	for _, t := range spec.Transforms {
+		if t.Kind() != project.StepFunction {
+			steps = append(steps, delivery.Step{Transform: t, RowByRow: rowByRow(t.SQL)})
+			continue
+		}
+		h := e.functions.get(t.Function)
+		if h == nil {
+			return nil, nil, &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no function %q", t.Function)}
+		}
+		pool := h.host.Pool()
+		if pool == nil {
+			return nil, nil, h.fault
+		}
+		calls = append(calls, delivery.Function{Name: t.Function, Host: h.host, Concurrency: pool.Spec().Concurrency,
+			Records: h.spec.Batch.Records, Bytes: h.spec.Batch.Bytes, Wait: h.spec.Batch.Wait, Retries: h.spec.Retries})
+	}
+	return calls, steps, nil
+}
+
+// sameCalls reports whether the functions a pipeline calls are called alike; their code may differ.
+func sameCalls(old, now *project.Project, spec project.Pipeline) bool {
+	for _, name := range spec.Functions() {
+		a, b := old.Function(name), now.Function(name)
+		if a == nil || b == nil || a.Batch != b.Batch || a.Concurrency != b.Concurrency || a.Retries != b.Retries {
+			return false
+		}
+	}
+	return true
+}
