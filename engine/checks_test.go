@@ -61,7 +61,7 @@ func TestWhenConditions(t *testing.T) {
 func TestCheckWired(t *testing.T) {
 	for text, want := range map[string]string{
 		"source: {files: {path: landing}}\ndeliver: []\n":                            "",
-		"transform: [{filter: 'a > 0'}]\ndeliver: []\n":                              "transform[0]: filter",
+		"transform: [{filter: 'a > 0'}]\ndeliver: []\n":                              "",
 		"deliver: [{table: curated.p, raw_backup: true}]\n":                          "",
 		"deliver: [{cleaned: p}]\n":                                                  "deliver[0]: cleaned",
 		"deliver: [{table: curated.p}, {database: {url: a.db, table: b}}]\n":         "deliver[1]: database",
