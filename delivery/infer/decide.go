@@ -210,7 +210,7 @@ func (d *decider) number(n *node, have string) {
 	case e.seen[big]+e.seen[number] == 0:
 		n.become(tarn.Long, amount(e.seen[integer], "integer")+" of at most 64 bits")
 	case e.inexact > 0:
-		n.become(tarn.JSON, have+", among them integers that a DOUBLE would round; JSON keeps every digit")
+		n.become(tarn.JSON, have+", among them integers that a DOUBLE would round; JSON keeps integers of any length")
 	case e.overflow > 0:
 		n.become(tarn.JSON, have+", among them some beyond the range of a DOUBLE")
 	default:
