@@ -121,7 +121,7 @@ func (k *chunker) add(c *chunk, rec []byte, line int64) {
 	c.starts = append(c.starts, len(c.body))
 	c.lines = append(c.lines, line)
 	last := len(rec) - 1
-	for last >= 0 && (rec[last] == ' ' || rec[last] == '\t' || rec[last] == '\r') {
+	for last >= 0 && isBlank(rec[last]) {
 		last--
 	}
 	if last < 0 || rec[last] != '}' {
@@ -140,9 +140,14 @@ func (k *chunker) add(c *chunk, rec []byte, line int64) {
 
 // empty reports whether an object that is closed behind b has no members.
 func empty(b []byte) bool {
-	b = bytes.TrimRight(b, " \t\r")
-	return len(b) > 0 && b[len(b)-1] == '{'
+	last := len(b) - 1
+	for last >= 0 && isBlank(b[last]) {
+		last--
+	}
+	return last >= 0 && b[last] == '{'
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
 
 // requests makes the request ids of the chunks of one file: 12 bytes that only it has, then the number.
 type requests [12]byte

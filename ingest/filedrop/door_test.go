@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -225,7 +228,7 @@ func TestDrop(t *testing.T) {
 	}
 
 	// I5: the copy in the zone raw is the file.
-	hash, _, _ := hashOf(t.Context(), strings.NewReader("a,b\n1,x\n2,y\n"))
+	hash := hashOf("a,b\n1,x\n2,y\n")
 	raw, err := lake.ReadAll(t.Context(), s.bucket, "raw/files/users/"+hash+"/good.csv")
 	if err != nil || string(raw) != "a,b\n1,x\n2,y\n" {
 		t.Errorf("%q, %v", raw, err)
@@ -245,7 +248,7 @@ func TestTakenOnce(t *testing.T) {
 	s.want("a.csv:2 1")
 
 	s.drop("a.csv", "a\n2\n")
-	hash, _, _ := hashOf(t.Context(), strings.NewReader("a\n2\n"))
+	hash := hashOf("a\n2\n")
 	s.until("done/a-" + hash[:8] + ".csv")
 	s.want("a.csv:2 1", "a.csv:2 2")
 
@@ -280,15 +283,15 @@ func TestHalfWritten(t *testing.T) {
 	s.want(want...)
 }
 
-// meddling is a bucket before whose puts something happens.
+// meddling is a bucket before whose puts something happens: the file has been copied then.
 type meddling struct {
 	lake.Bucket
 	before func(key string)
 }
 
-func (m meddling) Put(ctx context.Context, key string, r io.Reader) error {
+func (m meddling) PutFile(ctx context.Context, key, path string) error {
 	m.before(key)
-	return m.Bucket.Put(ctx, key, r)
+	return m.Bucket.PutFile(ctx, key, path)
 }
 
 // TestMeddled replaces, renames and appends to files while they are read.
@@ -315,13 +318,11 @@ func TestMeddled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, 1)
-			once := false
-			s.o.Bucket = meddling{s.bucket, func(string) {
-				if !once {
-					once = true
-					c.meddle(s, filepath.Join(s.o.Folder, "f.csv"))
-				}
-			}}
+			var once sync.Once
+			s.o.Admit = func() error { // which is asked while the file is copied
+				once.Do(func() { c.meddle(s, filepath.Join(s.o.Folder, "f.csv")) })
+				return nil
+			}
 			s.open()
 			s.drop("f.csv", "a\n1\n")
 			s.until("done/" + c.done)
@@ -337,14 +338,15 @@ func TestMeddled(t *testing.T) {
 // back, and is told.
 func TestWrittenLate(t *testing.T) {
 	s := newSite(t, 1)
-	s.o.Admit = func() error {
+	s.o.Bucket = meddling{s.bucket, func(string) {
 		f, err := os.OpenFile(filepath.Join(s.o.Folder, "f.csv"), os.O_APPEND|os.O_WRONLY, 0)
-		if err == nil {
-			fmt.Fprintln(f, "2")
-			_ = f.Close()
+		if err != nil {
+			t.Error(err)
+			return
 		}
-		return nil
-	}
+		fmt.Fprintln(f, "2")
+		_ = f.Close()
+	}}
 	s.open()
 	s.drop("f.csv", "a\n1\n")
 	if got := s.until("failed/f.csv.error.json"); !strings.Contains(got, "written to after it was taken") {
@@ -523,6 +525,11 @@ func TestPush(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the line is cut") }
+
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])[:hashDigits]
+}
 
 func gzipped(text string) []byte {
 	var b bytes.Buffer

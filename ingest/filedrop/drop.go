@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,20 +27,20 @@ func (d *Door) drop(ctx context.Context, info fs.FileInfo) error {
 		return err
 	}
 	defer f.Close()
-	hash, size, err := hashOf(ctx, f)
+	copied, err := d.copyOf(ctx, f)
 	if err != nil {
 		return err
 	}
-	if size != info.Size() || !d.unchanged(f, info) {
+	defer copied.remove()
+	if copied.size != info.Size() || !d.unchanged(f, info) {
 		return errChanged
 	}
-	release, err := d.claim(ctx, hash)
+	release, err := d.claim(ctx, copied.hash)
 	if err != nil {
 		return err
 	}
 	defer release()
-	t, err := d.take(ctx, arrival{name: info.Name(), hash: hash, size: size, modified: info.ModTime(), hints: d.o.Hints,
-		store: func(ctx context.Context, key string) error { return d.copyTo(ctx, key, f, info) }})
+	t, err := d.take(ctx, arrival{spooled: copied, name: info.Name(), modified: info.ModTime(), hints: d.o.Hints})
 	if err != nil {
 		return err
 	}
@@ -56,21 +55,6 @@ func (d *Door) unchanged(f *os.File, seen fs.FileInfo) bool {
 	}
 	named, err := os.Lstat(d.landing(seen.Name()))
 	return err == nil && same(named, seen)
-}
-
-// copyTo stores the open file under the key. The copy is made by the kernel, and costs nothing where
-// the filesystem can share blocks.
-func (d *Door) copyTo(ctx context.Context, key string, f *os.File, seen fs.FileInfo) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	if err := d.o.Bucket.Put(ctx, key, f); err != nil {
-		return err
-	}
-	if !d.unchanged(f, seen) {
-		return errors.Join(errChanged, d.o.Bucket.Delete(ctx, key)) // no row names it
-	}
-	return nil
 }
 
 // clear moves a file that was dealt with out of the landing folder.

@@ -2,6 +2,7 @@ package filedrop
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -78,6 +79,11 @@ func TestStopsAnywhere(t *testing.T) {
 		}
 		_ = os.RemoveAll(s.o.Folder)
 	})
+}
+
+func TestMain(m *testing.M) {
+	_ = flag.Set("rapid.checks", "12") // each takes fsyncs; the command line overrides it
+	os.Exit(m.Run())
 }
 
 // drawFile makes a file with records that differ in size, some of them none.

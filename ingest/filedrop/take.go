@@ -2,8 +2,6 @@ package filedrop
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"os"
@@ -17,19 +15,13 @@ import (
 	"github.com/tarn-data/tarn/lake"
 )
 
-// hashDigits is how many hexadecimal digits of the SHA-256 name a file.
-const hashDigits = 32
-
 // arrival is a file that has come and may be taken.
 type arrival struct {
+	spooled
 	name     string
-	hash     string
-	size     int64
 	modified time.Time
 	hints    decode.Hints
 	again    bool // take it also when the same bytes were taken
-	// store puts the bytes under the key, durably, or reports errChanged.
-	store func(ctx context.Context, key string) error
 }
 
 // errChanged: the file is not what it was when it was hashed.
@@ -90,7 +82,7 @@ func (d *Door) keep(ctx context.Context, t *taken, a arrival) error {
 	} else if err != nil && !errors.Is(err, lake.ErrNotFound) {
 		return err
 	}
-	return a.store(ctx, key)
+	return d.o.Bucket.PutFile(ctx, key, a.path)
 }
 
 // key is where the copy of a file is.
@@ -202,27 +194,6 @@ func (d *Door) finish(ctx context.Context, t *taken) error {
 		return err
 	}
 	return d.saveEnd(ctx, t)
-}
-
-// hashOf reads a file to its end and returns the digits that name it.
-func hashOf(ctx context.Context, r io.Reader) (hash string, size int64, err error) {
-	h := sha256.New()
-	size, err = io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{reading{ctx, r}}, make([]byte, 256<<10))
-	return hex.EncodeToString(h.Sum(nil))[:hashDigits], size, err
-}
-
-// reading ends with its context.
-type reading struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-// Read implements io.Reader.
-func (r reading) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }
 
 // resume brings to their end the files that a stop left halfway.
