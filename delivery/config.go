@@ -12,7 +12,6 @@ import (
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/stream"
-	"github.com/tarn-data/tarn/table"
 )
 
 // SchemaPolicy says what to do with records that do not fit the table as it is.
@@ -31,7 +30,8 @@ type Config struct {
 	Table    string // zone.name
 	Route    string // name that segments are routed by; default Table
 	Stream   *stream.Stream
-	Store    *table.Store
+	Source   Source // default Stream, which may be nil then
+	Store    Store
 	Bucket   lake.Bucket
 	Duck     *duck.DB
 	Dir      string // of this worker alone; made by Run, removed at its end
@@ -80,7 +80,10 @@ type Metrics struct {
 }
 
 func (c Config) withDefaults() (Config, error) {
-	if c.Stream == nil || c.Store == nil || c.Bucket == nil || c.Duck == nil || c.Dir == "" || c.Table == "" {
+	if c.Source == nil && c.Stream != nil {
+		c.Source = Live(c.Stream)
+	}
+	if c.Source == nil || c.Store == nil || c.Bucket == nil || c.Duck == nil || c.Dir == "" || c.Table == "" {
 		return c, fmt.Errorf("delivery of pipeline %q: stream, store, bucket, duck, dir and table are required", c.Pipeline)
 	}
 	def := func(v *int64, d int64) {

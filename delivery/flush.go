@@ -98,7 +98,7 @@ func (w *Worker) assemble(ctx context.Context, st *table.State, items []*item) (
 			continue
 		}
 		c.Progress = append(c.Progress, table.Progress{
-			Stream: w.cfg.Stream.Name(), Shard: t.shard, From: t.from, Next: t.next, NextSeq: t.nextSeq,
+			Stream: w.cfg.Source.Name(), Shard: t.shard, From: t.from, Next: t.next, NextSeq: t.nextSeq,
 			RecordsIn: t.next - t.from - t.expired, RowsOut: t.rows, Failed: t.failed, Dropped: t.dropped, Expired: t.expired,
 		})
 	}

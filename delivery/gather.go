@@ -14,7 +14,7 @@ import (
 // gatherer reads the shards of a stream and fills chunks. One goroutine runs it.
 type gatherer struct {
 	w       *Worker
-	readers []*stream.Reader
+	readers []Reader
 	callers []*caller // of the readers, when records go through functions first
 	spans   []span    // where the next chunk begins, by shard
 	cur     *chunk
@@ -55,14 +55,14 @@ func (w *Worker) open(ctx context.Context) (_ *gatherer, err error) {
 			g.close()
 		}
 	}()
-	for i := range w.cfg.Stream.Shards() {
+	for i := range w.cfg.Source.Shards() {
 		s := span{shard: i}
 		for _, r := range rows {
-			if r.Stream == w.cfg.Stream.Name() && r.Shard == i {
+			if r.Stream == w.cfg.Source.Name() && r.Shard == i {
 				s.next, s.nextSeq = r.Next, r.NextSeq
 			}
 		}
-		r, err := w.cfg.Stream.Reader(ctx, i, stream.Cursor{Offset: s.next, Seq: s.nextSeq})
+		r, err := w.cfg.Source.Reader(ctx, i, stream.Cursor{Offset: s.next, Seq: s.nextSeq})
 		if err != nil {
 			return nil, fmt.Errorf("read shard %d at offset %d: %w", i, s.next, err)
 		}
@@ -177,6 +177,16 @@ func (g *gatherer) poll(ctx context.Context, shard int) (found bool, err error) 
 	return true, g.take(shard, e)
 }
 
+// calling reports whether records are on their way through functions.
+func (g *gatherer) calling() bool {
+	for _, c := range g.callers {
+		if len(c.queue) > 0 || c.filled != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // target is the chunk being filled.
 func (g *gatherer) target() *chunk {
 	if g.sample != nil {
@@ -207,6 +217,8 @@ func (g *gatherer) ready(ctx context.Context, found bool) bool {
 		return false
 	case ctx.Err() != nil || c.full(g.w.chunkBytes.Load()):
 		return true
+	case g.w.draining && !found:
+		return !g.calling() // nothing more is to come
 	case g.sample != nil:
 		return g.sampled >= sampleRecords || time.Since(c.started) >= sampleWait
 	}
@@ -308,12 +320,14 @@ func (g *gatherer) take(shard int, e stream.Entry) error {
 }
 
 // expired counts the records before offset at that retention removed before they were delivered:
-// declared loss (I3).
+// declared loss (I3). Sources that are no streams pass records over.
 func (g *gatherer) expired(s *span, at uint64) {
 	if at <= s.next {
 		return
 	}
-	g.w.cfg.Logger.Warn("retention removed records before they were delivered", "shard", s.shard, "records", at-s.next)
+	if _, ok := g.w.cfg.Source.(live); ok {
+		g.w.cfg.Logger.Warn("retention removed records before they were delivered", "shard", s.shard, "records", at-s.next)
+	}
 	s.expired += at - s.next
 	s.next = at
 }

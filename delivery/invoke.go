@@ -72,7 +72,7 @@ type result struct {
 type caller struct {
 	w      *Worker
 	shard  int
-	reader *stream.Reader
+	reader Reader
 	next   uint64  // first offset not read yet; what lies before in a message is passed over
 	filled *called // being filled
 	queue  []*called
@@ -80,7 +80,7 @@ type caller struct {
 	ctx    context.Context // of the calls; ends with the session
 }
 
-func newCaller(w *Worker, shard int, r *stream.Reader, next uint64) *caller {
+func newCaller(w *Worker, shard int, r Reader, next uint64) *caller {
 	c := &caller{w: w, shard: shard, reader: r, next: next}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	return c
@@ -150,7 +150,11 @@ func (c *caller) take(e stream.Entry, first Function) {
 	at := e.Batch.Base
 	if at > c.next { // a gap: the gatherer counts it between two events
 		c.send()
-		c.next = at
+		if c.next = at; len(e.Batch.Segments) == 0 {
+			passed := &called{base: at, seq: e.Seq, done: make(chan struct{})}
+			close(passed.done)
+			c.queue = append(c.queue, passed)
+		}
 	}
 	for i := range e.Batch.Segments {
 		seg := &e.Batch.Segments[i]
@@ -251,7 +255,7 @@ const retryPause = 200 * time.Millisecond
 // repeated; one that goes on failing is halved, so that one record that the code cannot bear does not
 // take the others with it, unless the function ran out of time, which halves would do as well.
 func (w *Worker) invoke(ctx context.Context, f Function, records []firehose.Record, retries int) ([]result, error) {
-	h := firehose.Header{InvocationID: uuid.NewString(), Stream: w.cfg.Stream.Name(), Kinesis: true}
+	h := firehose.Header{InvocationID: uuid.NewString(), Stream: w.cfg.Source.Name(), Kinesis: true}
 	var out []result
 	for len(records) > 0 {
 		n, size := firehose.Fit(h, records)

@@ -116,7 +116,7 @@ func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk,
 		next++
 		rec := append([]byte(nil), text...)
 		if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte, while the stream has it
-			if was, err := original(ctx, w.cfg.Stream, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
+			if was, err := original(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
 				rec = was
 			}
 		}
@@ -131,12 +131,12 @@ func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk,
 }
 
 func (w *Worker) failed(shard int, offset uint64, arrive time.Time, stage string, code tarn.Code, reason string, rec []byte) table.FailedRecord {
-	return table.FailedRecord{Pipeline: w.cfg.Pipeline, Table: w.cfg.Table, Stream: w.cfg.Stream.Name(), Shard: shard, Offset: offset,
+	return table.FailedRecord{Pipeline: w.cfg.Pipeline, Table: w.cfg.Table, Stream: w.cfg.Source.Name(), Shard: shard, Offset: offset,
 		Stage: stage, Reason: reason, Code: code, Attempts: 1, Arrival: arrive, FailedAt: time.Now().UTC(), Record: rec}
 }
 
-// original reads one record from the stream again.
-func original(ctx context.Context, s *stream.Stream, p tarn.Position) ([]byte, error) {
+// original reads one record from its source again.
+func original(ctx context.Context, s Source, p tarn.Position) ([]byte, error) {
 	r, err := s.Reader(ctx, p.Shard, stream.Cursor{Offset: p.Offset})
 	if err != nil {
 		return nil, err

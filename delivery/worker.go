@@ -28,6 +28,8 @@ type Worker struct {
 	plan    *plan // of the last chunk, for planned
 	planned *inputSchema
 
+	draining bool // set before the session begins, see Drain
+
 	mu      sync.Mutex
 	warning string    // what a person should know about the records
 	fault   error     // why the last session ended
@@ -193,10 +195,10 @@ func (w *Worker) wanted() bool {
 
 // Flush commits everything that was accepted before the call, and waits for that.
 func (w *Worker) Flush(ctx context.Context) error {
-	shards := w.cfg.Stream.Shards()
+	shards := w.cfg.Source.Shards()
 	target := make([]uint64, shards)
 	for i := range shards {
-		st, err := w.cfg.Stream.State(ctx, i)
+		st, err := w.cfg.Source.State(ctx, i)
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,9 @@ func (s *Store) record(ctx context.Context, tx *metadb.Tx, table string, c Commi
 			return err
 		}
 	}
+	if err := again(ctx, tx, table, c, now); err != nil {
+		return err
+	}
 	for _, key := range slices.Sorted(maps.Keys(c.Documents)) {
 		var err error
 		if v := c.Documents[key]; v == nil {
@@ -82,7 +85,7 @@ func (s *Store) fail(ctx context.Context, tx *metadb.Tx, table string, f FailedR
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (table_name, stream, shard, record_offset, stage) DO UPDATE SET
 		attempts = failed_records.attempts + excluded.attempts, reason = excluded.reason, code = excluded.code, failed_at = excluded.failed_at`,
-		f.Pipeline, table, f.Stream, f.Shard, int64(f.Offset), f.Stage, strings.ToValidUTF8(strings.ReplaceAll(f.Reason, "\x00", ""), "\uFFFD"), string(f.Code), max(f.Attempts, 1), metadb.Micros(f.Arrival), at, f.Record)
+		f.Pipeline, table, f.Stream, f.Shard, int64(f.Offset), f.Stage, storable(f.Reason), string(f.Code), max(f.Attempts, 1), metadb.Micros(f.Arrival), at, f.Record)
 	return err
 }
 
@@ -93,7 +96,7 @@ func takeFailed(ctx context.Context, tx *metadb.Tx, id int64, table, book string
 	var shard int
 	err := tx.QueryRow(ctx, "SELECT table_name, stream, shard FROM failed_records WHERE id = ?", id).Scan(&name, &stream, &shard)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && table != "" && name != table {
-		return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("there is no failed record %d", id), Hint: "it has been replayed or dropped already"}
+		return noFailedRecord(id)
 	}
 	if err != nil {
 		return err
@@ -103,10 +106,14 @@ func takeFailed(ctx context.Context, tx *metadb.Tx, id int64, table, book string
 		return err
 	}
 	if n != 1 {
-		return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("there is no failed record %d", id), Hint: "it has been replayed or dropped already"}
+		return noFailedRecord(id)
 	}
 	_, err = tx.Exec(ctx, "UPDATE progress SET "+book+" WHERE table_name = ? AND stream = ? AND shard = ?", name, stream, shard)
 	return err
+}
+
+func noFailedRecord(id int64) error {
+	return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("there is no failed record %d", id), Hint: "it has been replayed or dropped already"}
 }
 
 // Progress returns where the table stands in every shard that feeds it; all tables when empty.
@@ -135,7 +142,7 @@ func (s *Store) Progress(ctx context.Context, table string) ([]ProgressRow, erro
 // where returns the condition of a filter.
 func (f FailedFilter) where(paging bool) (string, []any) {
 	cond, args := []string{"1 = 1"}, []any(nil)
-	for _, c := range []struct{ column, value string }{{"pipeline", f.Pipeline}, {"table_name", f.Table}, {"stream", f.Stream}} {
+	for _, c := range []struct{ column, value string }{{"pipeline", f.Pipeline}, {"table_name", f.Table}, {"stream", f.Stream}, {"stage", f.Stage}} {
 		if c.value != "" {
 			cond, args = append(cond, c.column+" = ?"), append(args, c.value)
 		}
@@ -145,6 +152,9 @@ func (f FailedFilter) where(paging bool) (string, []any) {
 		for _, id := range f.IDs {
 			args = append(args, id)
 		}
+	}
+	if !f.Since.IsZero() {
+		cond, args = append(cond, "failed_at >= ?"), append(args, metadb.Micros(f.Since))
 	}
 	if paging {
 		cond, args = append(cond, "id > ?"), append(args, f.After)

@@ -87,12 +87,20 @@ type FailedRecord struct {
 	Record   []byte
 }
 
+// Booking adds to the counters of a shard without moving its position.
+type Booking struct {
+	Stream        string
+	Shard         int
+	Rows, Dropped uint64
+}
+
 // FailedFilter selects failed records; zero fields select all.
 type FailedFilter struct {
-	Pipeline, Table, Stream string
-	IDs                     []int64
-	After                   int64 // only ids above it, for paging
-	Limit                   int   // default 100
+	Pipeline, Table, Stream, Stage string
+	IDs                            []int64
+	Since                          time.Time // only those that failed at or after it
+	After                          int64     // only ids above it, for paging
+	Limit                          int       // default 100
 }
 
 // Commit is one atomic change of a table.
@@ -107,6 +115,8 @@ type Commit struct {
 	Progress       []Progress
 	Failed         []FailedRecord
 	Resolve        []int64           // ids of failed records that this commit settles
+	Again          []FailedRecord    // failed records, by id, that failed again: one more attempt, for another reason
+	Book           []Booking         // what the settled ones became
 	Documents      map[string][]byte // nil values delete
 	Summary        map[string]string // added to the snapshot's summary
 }
