@@ -33,10 +33,13 @@ type avroReader struct {
 	inside  []string                    // names of the records around the current type
 }
 
-// define collects the named types under n, by full name.
+// define collects the named types under n, by full name and, where that is clear, by short name.
 func (r *avroReader) define(n *avro.SchemaNode) {
 	if n.Name != "" {
 		r.defined[fullName(n)] = n
+		if r.defined[n.Name] == nil {
+			r.defined[n.Name] = n
+		}
 	}
 	for i := range n.Fields {
 		r.define(&n.Fields[i].Type)
@@ -180,7 +183,7 @@ func appendFloat(b []byte, f float64, bits int) []byte {
 	return strconv.AppendFloat(b, f, 'g', -1, bits)
 }
 
-// appendBytes writes \xHH for every byte, which casts to a BLOB.
+// appendBytes writes \xHH for every byte, which casts from text to a BLOB.
 func appendBytes(b, v []byte) []byte {
 	b = append(b, '"')
 	for i := range v {
@@ -244,4 +247,26 @@ func appendMembers(b []byte, members map[string]any, t tarn.Type) ([]byte, error
 		}
 	}
 	return append(b, '}'), nil
+}
+
+// asText is the type with text in place of bytes, which JSON has no form for.
+func asText(t tarn.Type) tarn.Type {
+	inner := func(f *tarn.Field) *tarn.Field {
+		if f == nil {
+			return nil
+		}
+		return &tarn.Field{Name: f.Name, Type: asText(f.Type)}
+	}
+	if t.Kind == tarn.Binary {
+		return tarn.Type{Kind: tarn.String}
+	}
+	t.Key, t.Elem = inner(t.Key), inner(t.Elem)
+	fields := make([]tarn.Field, len(t.Fields))
+	for i := range t.Fields {
+		fields[i] = *inner(&t.Fields[i])
+	}
+	if t.Kind == tarn.Struct {
+		t.Fields = fields
+	}
+	return t
 }

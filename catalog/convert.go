@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -45,12 +46,18 @@ func (c *crawl) convert(ctx context.Context, in *os.File, name, fingerprint stri
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
 	lines, parquet := filepath.Join(tmp, "rows.ndjson"), filepath.Join(tmp, "data.parquet")
-	columns, err := avroToJSON(ctx, in, lines)
+	fields, err := avroToJSON(ctx, in, lines)
 	if err != nil {
 		return "", err
 	}
+	var columns []FileColumn
+	var list []string
+	for _, f := range fields {
+		columns = append(columns, FileColumn{Name: f.Name, Type: asText(f.Type).SQL()})
+		list = append(list, fmt.Sprintf("CAST(%[1]s AS %[2]s) AS %[1]s", tarn.QuoteIdent(f.Name), f.Type.SQL()))
+	}
 	from := readJSON([]string{lines}, Layout{Format: NDJSON}, columns, nil)
-	if err := c.db.Exec(ctx, "COPY (SELECT * FROM "+from+") TO "+tarn.QuoteLiteral(parquet)+" (FORMAT parquet, COMPRESSION zstd)"); err != nil {
+	if err := c.db.Exec(ctx, "COPY (SELECT "+strings.Join(list, ", ")+" FROM "+from+") TO "+tarn.QuoteLiteral(parquet)+" (FORMAT parquet, COMPRESSION zstd)"); err != nil {
 		return "", broken(ctx, err)
 	}
 	if err := errors.Join(syncFile(parquet), os.Rename(parquet, to)); err != nil { // I4: whole before it has its name
@@ -72,19 +79,15 @@ func cacheError(err error) error {
 }
 
 // avroToJSON copies the records to a file, one at a time (I8), and returns their columns.
-func avroToJSON(ctx context.Context, in io.Reader, to string) (columns []FileColumn, err error) {
+func avroToJSON(ctx context.Context, in io.Reader, to string) (fields []tarn.Field, err error) {
 	bad := func(err error) error { return refuse(Malformed, "it is Avro that cannot be read: "+err.Error()) }
 	r, err := ocf.NewReader(bufio.NewReaderSize(in, 1<<20))
 	if err != nil {
 		return nil, bad(err)
 	}
 	defer r.Close()
-	fields, err := avroColumns(r.Schema().Root())
-	if err != nil {
+	if fields, err = avroColumns(r.Schema().Root()); err != nil {
 		return nil, err
-	}
-	for _, f := range fields {
-		columns = append(columns, FileColumn{Name: f.Name, Type: f.Type.SQL()})
 	}
 	out, err := os.Create(to)
 	if err != nil {
@@ -114,5 +117,5 @@ func avroToJSON(ctx context.Context, in io.Reader, to string) (columns []FileCol
 	if err := w.Flush(); err != nil {
 		return nil, cacheError(err)
 	}
-	return columns, nil
+	return fields, nil
 }

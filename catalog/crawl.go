@@ -99,11 +99,12 @@ func (c *crawl) look(ctx context.Context) error {
 	now := map[string]bool{}
 	for _, f := range c.list.files {
 		now[f.path] = true
-		if old := c.known.files[f.path]; old != nil && old.missing == 0 && c.unchanged(f, old) {
-			c.counts.Unchanged++
-			keep := *old
-			c.files = append(c.files, &keep)
-			continue
+		if old := c.known.files[f.path]; old != nil && old.missing == 0 {
+			if keep := c.unchanged(f, *old); keep != nil {
+				c.counts.Unchanged++
+				c.files = append(c.files, keep)
+				continue
+			}
 		}
 		open = append(open, f)
 	}
@@ -128,29 +129,29 @@ func (c *crawl) look(ctx context.Context) error {
 // equal file: clocks of file systems are coarse.
 const racy = 2 * time.Second
 
-// unchanged reports whether a file is as it was when it was last looked into. Where size and time
-// leave a doubt, the content decides.
-func (c *crawl) unchanged(f found, old *file) bool {
-	if f.size != old.size || old.layout >= 0 && !c.atHand(old) {
-		return false
+// unchanged returns what is known of a file that is as it was when it was last looked into, else nil.
+// Where size and time leave a doubt, the content decides.
+func (c *crawl) unchanged(f found, old file) *file {
+	if f.size != old.size || old.layout >= 0 && !c.atHand(&old) {
+		return nil
 	}
 	if f.mtime == old.mtime && old.checked*1000-f.mtime >= int64(racy) {
-		return true
+		return &old
 	}
 	if old.fingerprint == "" || f.size > hashBytes {
-		return false
+		return nil
 	}
 	file, err := c.root.Open(f.path)
 	if err != nil {
-		return false
+		return nil
 	}
 	defer file.Close()
 	sum, err := fingerprint(file)
 	if err != nil || sum != old.fingerprint {
-		return false
+		return nil
 	}
 	old.mtime, old.checked = f.mtime, metadb.Micros(c.now)
-	return true
+	return &old
 }
 
 // atHand reports whether a file can be read as it is, or what it was converted to is there.
@@ -200,7 +201,9 @@ func (c *crawl) inspectAll(ctx context.Context, open []found) error {
 			}
 		case old.layout >= 0:
 			c.counts.Changed++
-			f.table = old.table
+			if f.layout >= 0 {
+				f.table = old.table // its group may keep the name
+			}
 		}
 		c.files = append(c.files, f)
 	}
@@ -253,7 +256,9 @@ func (c *crawl) absent(now map[string]bool) {
 			c.counts.Changed++
 			continue
 		default:
-			c.counts.Gone++
+			if old.missing == 0 {
+				c.counts.Gone++
+			}
 			if c.spec.OnDelete == Drop || old.table == "" {
 				continue
 			}

@@ -12,6 +12,9 @@ import (
 // nameGroups gives each group a table name without its zone. A group keeps the name of the table
 // most of its files were in; new names come from folders and files, and avoid taken.
 func nameGroups(groups []*group, root string, wanted string, taken map[string]bool) map[*group]string {
+	if wanted != "" && len(groups) == 1 {
+		return map[*group]string{groups[0]: wanted}
+	}
 	names := keepNames(groups)
 	used := map[string]bool{}
 	for _, n := range names {
@@ -29,10 +32,6 @@ func nameGroups(groups []*group, root string, wanted string, taken map[string]bo
 		first := !largest[g.location]
 		largest[g.location] = true
 		if names[g] != "" {
-			continue
-		}
-		if wanted != "" && len(groups) == 1 {
-			names[g] = wanted
 			continue
 		}
 		for _, n := range candidates(g, root, alone[g.location] == 1 || first && len(g.files) > 1) {

@@ -114,6 +114,9 @@ func (c *crawl) names(ctx context.Context, groups []*group) (map[*group]string, 
 }
 
 func (c *crawl) planTable(name string, g *group) (*planned, error) {
+	if old := c.known.tables[name]; old != nil && c.spec.OnSchemaChange == IgnoreChange {
+		c.leaveMisfits(g, old)
+	}
 	t := &planned{Table: Table{Name: name, Crawler: c.spec.Name, Root: c.list.root, Location: filepath.Join(c.list.root, filepath.FromSlash(g.location)),
 		Why: g.why, CreatedAt: c.now, UpdatedAt: c.now, layouts: c.layouts}, old: c.known.tables[name], folders: g.folders}
 	if err := c.cat.permitted(t.Location); err != nil {
@@ -133,12 +136,6 @@ func (c *crawl) planTable(name string, g *group) (*planned, error) {
 	}
 	formats := map[string]bool{}
 	for _, f := range g.files {
-		if t.old != nil && c.spec.OnSchemaChange == IgnoreChange {
-			if why := misfits(c.layouts[f.layout], t.Columns()); why != "" {
-				f.table, f.reason, f.detail = "", Mismatch, why
-				continue
-			}
-		}
 		if f.table != name || f.schemaVersion == 0 {
 			f.schemaVersion = t.SchemaVersion
 		}
@@ -148,6 +145,21 @@ func (c *crawl) planTable(name string, g *group) (*planned, error) {
 	}
 	t.Format = strings.Join(slices.Sorted(maps.Keys(formats)), "+")
 	return t, nil
+}
+
+// leaveMisfits takes files out of a group that cannot be read as the table is.
+func (c *crawl) leaveMisfits(g *group, old *Table) {
+	columns := old.Columns()
+	g.files = slices.DeleteFunc(g.files, func(f *file) bool {
+		why := misfits(c.layouts[f.layout], columns)
+		if why != "" {
+			f.table, f.reason, f.detail = "", Mismatch, why
+		}
+		return why != ""
+	})
+	if len(g.files) > 0 {
+		g.finish(nodesOf(g.files), c.layouts, c.spec.Group)
+	}
 }
 
 func (t *planned) addSchema(columns []SchemaColumn, reason string, c *crawl) {
