@@ -13,7 +13,7 @@ import (
 // commit moves the first n items of the tail into the table: staged segments are merged into
 // partitioned files, then one commit names all new files, the positions they came from and the
 // records that failed on the way (I2).
-func (w *Worker) commit(ctx context.Context, n int) error {
+func (w tableTarget) commit(ctx context.Context, n int) error {
 	began := time.Now()
 	w.tail.mu.RLock()
 	items := w.tail.items[:n:n]
@@ -60,7 +60,7 @@ func (w *Worker) commit(ctx context.Context, n int) error {
 }
 
 // assemble builds the commit of items; segments of items that are not final are merged on the way.
-func (w *Worker) assemble(ctx context.Context, st *table.State, items []*item) (table.Commit, int64, error) {
+func (w tableTarget) assemble(ctx context.Context, st *table.State, items []*item) (table.Commit, int64, error) {
 	c := table.Commit{SchemaID: st.SchemaID}
 	var staged []string
 	var want, rows int64
@@ -111,7 +111,7 @@ const tailFan = 16
 
 // compactTail keeps the number of segments that queries must open small. Items before from are being
 // committed and stay as they are.
-func (w *Worker) compactTail(ctx context.Context, from int) error {
+func (w tableTarget) compactTail(ctx context.Context, from int) error {
 	for {
 		w.tail.mu.RLock()
 		run := mergeable(w.tail.items[min(from, len(w.tail.items)):])
@@ -141,7 +141,7 @@ func mergeable(items []*item) []*item {
 }
 
 // mergeWithin replaces consecutive items of the tail by one.
-func (w *Worker) mergeWithin(ctx context.Context, run []*item) error {
+func (w tableTarget) mergeWithin(ctx context.Context, run []*item) error {
 	st, err := w.current(ctx)
 	if err != nil {
 		return err

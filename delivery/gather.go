@@ -37,16 +37,12 @@ const idlePoll = 20 * time.Millisecond
 
 // open places a reader at the committed progress of every shard.
 func (w *Worker) open(ctx context.Context) (_ *gatherer, err error) {
-	docs, err := w.cfg.Store.Documents(ctx, w.cfg.Table)
-	if err != nil && tarn.CodeOf(err) != tarn.CodeNotFound {
+	docs, rows, err := w.target.begin(ctx)
+	if err != nil {
 		return nil, err
 	}
 	in := &input{}
 	if err := in.load(w.cfg, docs); err != nil {
-		return nil, err
-	}
-	rows, err := w.cfg.Store.Progress(ctx, w.cfg.Table)
-	if err != nil && tarn.CodeOf(err) != tarn.CodeNotFound {
 		return nil, err
 	}
 	g := &gatherer{w: w}

@@ -19,7 +19,7 @@ func (w *Worker) convert(ctx context.Context, c *chunk, p *plan) (*item, error) 
 	began := time.Now()
 	it := &item{failed: c.failed, failedBytes: c.refused, bytes: c.bytes, oldest: c.oldest}
 	if c.lines > 0 {
-		err := w.rows(ctx, c, p, it)
+		err := w.target.rows(ctx, c, p, it)
 		if err != nil && blamesData(err) {
 			err = w.convertGood(ctx, c, p, it)
 		}
@@ -41,7 +41,7 @@ func (w *Worker) convert(ctx context.Context, c *chunk, p *plan) (*item, error) 
 
 // rows converts the lines of a chunk. What needs more memory than there is gets a second try alone
 // and into the tail, where no partition has to be kept open.
-func (w *Worker) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
+func (w tableTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
 	err := w.write(ctx, c, p, it, c.bytes >= w.cfg.DirectBytes && !w.scattered())
 	if tarn.CodeOf(err) != tarn.CodeTooLarge {
 		return err
@@ -57,7 +57,7 @@ func (w *Worker) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
 
 // write converts a chunk into an item. A chunk whose conversion must give a row for every record
 // and does not is a defect, and refused rather than committed short (I3).
-func (w *Worker) write(ctx context.Context, c *chunk, p *plan, it *item, final bool) error {
+func (w tableTarget) write(ctx context.Context, c *chunk, p *plan, it *item, final bool) error {
 	sel := p.rows(c.path)
 	var err error
 	if it.final = final; final {
@@ -96,7 +96,7 @@ func (w *Worker) convertGood(ctx context.Context, c *chunk, p *plan, it *item) e
 	if good.lines == 0 {
 		return nil
 	}
-	return w.rows(ctx, good, p, it)
+	return w.target.rows(ctx, good, p, it)
 }
 
 // without copies a chunk, leaving out the lines at fault, which become failed records.

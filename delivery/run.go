@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"github.com/tarn-data/tarn"
 )
 
 // inFlight is how many chunks are on their way at once: two that are converted, and one whose files
@@ -74,9 +72,9 @@ func (w *Worker) deliver(ctx context.Context, chunks <-chan *chunk) (err error) 
 // start begins to convert a chunk. The table gets what columns the chunk needs first.
 func (r *run) start(ctx context.Context, c *chunk) error {
 	var p *plan
-	if c.lines > 0 || !r.w.exists(ctx) { // failed records need the table too, to be committed with it
+	if c.lines > 0 || !r.w.target.exists(ctx) { // failed records need a table too, to be committed with it
 		var err error
-		if p, err = r.w.prepare(ctx, c.input, r.settle); err != nil {
+		if p, err = r.w.target.prepare(ctx, c.input, r.settle); err != nil {
 			c.discard()
 			return err
 		}
@@ -91,12 +89,6 @@ func (r *run) start(ctx context.Context, c *chunk) error {
 	return nil
 }
 
-// exists reports whether the table is there.
-func (w *Worker) exists(ctx context.Context) bool {
-	_, err := w.current(ctx)
-	return tarn.CodeOf(err) != tarn.CodeNotFound
-}
-
 // add puts the item of the first job, which has ended with err, into the tail.
 func (r *run) add(ctx context.Context, err error) error {
 	j := r.jobs[0]
@@ -105,7 +97,7 @@ func (r *run) add(ctx context.Context, err error) error {
 		return err
 	}
 	r.w.tail.add(j.it)
-	return r.w.compactTail(ctx, r.f.flushing)
+	return r.w.target.compactTail(ctx, r.f.flushing)
 }
 
 // settle commits everything that has been read so far.
@@ -137,7 +129,7 @@ func (f *flusher) maybe(ctx context.Context) {
 		return
 	}
 	f.flushing = n
-	go func() { f.done <- f.w.commit(ctx, n) }()
+	go func() { f.done <- f.w.target.commit(ctx, n) }()
 }
 
 // wait ends the commit that is running, if one is.
@@ -160,5 +152,5 @@ func (f *flusher) all(ctx context.Context) error {
 	if n == 0 {
 		return nil
 	}
-	return f.w.commit(ctx, n)
+	return f.w.target.commit(ctx, n)
 }

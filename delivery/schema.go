@@ -18,7 +18,7 @@ import (
 
 // prepare returns the plan for records of an input schema, creating or evolving the table first.
 // settle commits what has been read before.
-func (w *Worker) prepare(ctx context.Context, in *inputSchema, settle func(context.Context) error) (*plan, error) {
+func (w tableTarget) prepare(ctx context.Context, in *inputSchema, settle func(context.Context) error) (*plan, error) {
 	st, err := w.current(ctx)
 	if err != nil && tarn.CodeOf(err) != tarn.CodeNotFound {
 		return nil, err
@@ -57,7 +57,7 @@ func (w *Worker) prepare(ctx context.Context, in *inputSchema, settle func(conte
 
 // create makes the table, and keeps the input schema that led to it: after a crash before the first
 // commit the same records must be read the same way.
-func (w *Worker) create(ctx context.Context, def table.Definition) (*table.State, error) {
+func (w tableTarget) create(ctx context.Context, def table.Definition) (*table.State, error) {
 	if _, err := w.cfg.Store.Ensure(ctx, def); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (w *Worker) create(ctx context.Context, def table.Definition) (*table.State
 }
 
 // evolve gives the table the columns it lacks and the wider types it needs.
-func (w *Worker) evolve(ctx context.Context, st *table.State, outputs []tarn.Field, settle func(context.Context) error) (*table.State, error) {
+func (w tableTarget) evolve(ctx context.Context, st *table.State, outputs []tarn.Field, settle func(context.Context) error) (*table.State, error) {
 	var change table.Change
 	difference(st.Schema.Fields, outputs, nil, &change)
 	change.Widen = slices.DeleteFunc(change.Widen, func(c table.Widen) bool {

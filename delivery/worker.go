@@ -13,17 +13,17 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/record"
-	"github.com/tarn-data/tarn/table"
 )
 
 // Worker delivers one stream into one table. Run it once; the other methods may be called from any
 // goroutine at any time.
 type Worker struct {
-	cfg   Config
-	conv  converter
-	tr    transform
-	tail  tail
-	input *input
+	cfg    Config
+	target target
+	conv   converter
+	tr     transform
+	tail   tail
+	input  *input
 
 	plan    *plan // of the last chunk, for planned
 	planned *inputSchema
@@ -53,6 +53,7 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{cfg: cfg, tr: newTransform(cfg.Transform),
 		conv:    converter{db: cfg.Duck, bucket: cfg.Bucket, dir: cfg.Dir, compression: cfg.Compression, heavy: cfg.Heavy},
 		changed: make(chan struct{})}
+	w.target = tableTarget{w}
 	w.chunkBytes.Store(cfg.ChunkBytes)
 	return w, nil
 }
@@ -289,9 +290,4 @@ func (w *Worker) setFault(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.fault, w.since = err, time.Now().UTC()
-}
-
-// current returns the table's state, which other committers (compaction) may have moved.
-func (w *Worker) current(ctx context.Context) (*table.State, error) {
-	return w.cfg.Store.State(ctx, w.cfg.Table)
 }
