@@ -1,12 +1,14 @@
 package stream_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/stream"
 )
 
@@ -104,4 +106,36 @@ func TestRequestBound(t *testing.T) {
 		t.Fatal(ack)
 	}
 	mustAppend(t, s, 0, lines("a", 1), "")
+}
+
+// TestBegin: segments keep the order in which they were begun, and one with a request id of its own is
+// taken once.
+func TestBegin(t *testing.T) {
+	s := open(t, embedded(t, t.TempDir()), stream.Config{})
+	defer s.Close()
+	ctx := t.Context()
+	var waits []func(context.Context) (stream.Ack, error)
+	for i := range 20 {
+		seg := lines(fmt.Sprint("b", i), 3)
+		seg.Request[0] = byte(i%10 + 1)
+		wait, err := s.Begin(ctx, 0, seg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits = append(waits, wait)
+	}
+	for i, wait := range waits {
+		ack, err := wait(ctx)
+		if err != nil || ack.First.Offset != uint64(i%10*3) || ack.Count != 3 || ack.Duplicate != (i >= 10) {
+			t.Fatalf("%d: %+v, %v", i, ack, err)
+		}
+	}
+	large := lines("large", 1)
+	large.Payload = append(bytes.Repeat([]byte("x"), s.MaxMessage()), '\n')
+	if _, err := s.Begin(ctx, 0, large); tarn.CodeOf(err) != tarn.CodeTooLarge {
+		t.Fatal(err)
+	}
+	if _, err := s.Begin(ctx, 9, lines("x", 1)); tarn.CodeOf(err) != tarn.CodeNotFound {
+		t.Fatal(err)
+	}
 }

@@ -100,16 +100,11 @@ func openShard(ctx context.Context, s *Stream, e Engine, id int) (*shard, error)
 func (sh *shard) append(ctx context.Context, seg record.Segment, key string) (Ack, error) {
 	if key != "" {
 		seg.Request = requestID(key, 0)
-	}
-	if seg.Request != (record.RequestID{}) {
 		if err := sh.requests.wait(ctx, sh.s.ctx.Done()); err != nil {
 			return Ack{}, err
 		}
 	}
 	if record.SegmentSize(&seg) > sh.s.maxMessage {
-		if key == "" && seg.Request != (record.RequestID{}) { // its pieces would pass for each other
-			return Ack{}, &tarn.Error{Code: tarn.CodeTooLarge, Detail: fmt.Sprintf("a segment with a request id is over the %d bytes of a message", sh.s.maxMessage)}
-		}
 		return sh.appendSplit(ctx, seg, key)
 	}
 	m, duplicate, err := sh.enqueue(&seg)
@@ -117,6 +112,23 @@ func (sh *shard) append(ctx context.Context, seg record.Segment, key string) (Ac
 		return Ack{}, err
 	}
 	return sh.await(ctx, m, duplicate)
+}
+
+// begin enqueues a segment, which may bring its own request id.
+func (sh *shard) begin(ctx context.Context, seg record.Segment) (func(context.Context) (Ack, error), error) {
+	if seg.Request != (record.RequestID{}) {
+		if err := sh.requests.wait(ctx, sh.s.ctx.Done()); err != nil {
+			return nil, err
+		}
+	}
+	if size := record.SegmentSize(&seg); size > sh.s.maxMessage { // its pieces would pass for each other
+		return nil, &tarn.Error{Code: tarn.CodeTooLarge, Detail: fmt.Sprintf("a segment of %d bytes is over the %d of a message", size, sh.s.maxMessage)}
+	}
+	m, duplicate, err := sh.enqueue(&seg)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (Ack, error) { return sh.await(ctx, m, duplicate) }, nil
 }
 
 // appendSplit appends a segment that is larger than a message. Each piece is its own idempotent

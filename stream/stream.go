@@ -223,8 +223,7 @@ type Ack struct {
 // Concurrent appends share messages. Nothing of seg is retained.
 //
 // With an idempotency key, a repeat within RequestWindow adds nothing and returns the positions of
-// the first; a repeat while the first is under way waits for it. Instead of a key the segment may
-// have a Request of its own, which readers find again in the log; it is not split then.
+// the first; a repeat while the first is under way waits for it.
 //
 // Errors are *tarn.Error: CodeBusy at once when MaxPending bytes are waiting (I8), CodeTooLarge
 // when a record fits no message, CodeUnavailable when the log fails, CodeCanceled when ctx ends
@@ -234,14 +233,33 @@ type Ack struct {
 // A segment larger than a message of the log is split. Its records then have several runs of
 // offsets between First and Last.
 func (s *Stream) Append(ctx context.Context, shard int, seg record.Segment, idempotencyKey string) (Ack, error) {
+	if err := s.check(shard, &seg); err != nil {
+		return Ack{}, err
+	}
+	return s.shards[shard].append(ctx, seg, idempotencyKey)
+}
+
+// Begin is Append without the wait, for a segment that fits a message: when it returns, the segment has
+// its place behind all those begun before, and nothing of it is retained; wait returns when it is
+// durable (I1). The segment may bring its own Request instead of a key; readers find it in the log.
+// Errors are those of Append.
+func (s *Stream) Begin(ctx context.Context, shard int, seg record.Segment) (wait func(context.Context) (Ack, error), err error) {
+	if err := s.check(shard, &seg); err != nil {
+		return nil, err
+	}
+	return s.shards[shard].begin(ctx, seg)
+}
+
+// check refuses an append that cannot be, and gives the segment an arrival time.
+func (s *Stream) check(shard int, seg *record.Segment) error {
 	if shard < 0 || shard >= len(s.shards) {
-		return Ack{}, &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("stream %s has no shard %d", s.cfg.Name, shard)}
+		return &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("stream %s has no shard %d", s.cfg.Name, shard)}
 	}
 	if seg.Count == 0 {
-		return Ack{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "an append needs at least one record"}
+		return &tarn.Error{Code: tarn.CodeInvalid, Detail: "an append needs at least one record"}
 	}
 	if seg.Arrival.IsZero() {
 		seg.Arrival = s.cfg.Clock().UTC()
 	}
-	return s.shards[shard].append(ctx, seg, idempotencyKey)
+	return nil
 }

@@ -1,6 +1,7 @@
 package filedrop
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -31,6 +32,7 @@ type filling struct {
 	rejects *rejectList
 
 	flight []*flight // in order
+	last   *flight   // the one sent last
 	free   []*chunk
 	noted  time.Time
 	due    *note // to be stored once the chunks before it are in the stream
@@ -39,6 +41,8 @@ type filling struct {
 // flight is a chunk on its way.
 type flight struct {
 	chunk *chunk
+	begun chan struct{} // closed when all of it has its place in the stream, or never will:
+	kept  error         // why
 	done  chan struct{}
 	acks  []ack
 	bad   []RejectedRecord
@@ -124,11 +128,11 @@ func (f *filling) send(ctx context.Context, c *chunk) error {
 	if err := f.prepareNote(ctx, c.number); err != nil {
 		return err
 	}
-	w := &flight{chunk: c, done: make(chan struct{})}
-	f.flight = append(f.flight, w)
+	w, before := &flight{chunk: c, begun: make(chan struct{}), done: make(chan struct{})}, f.last
+	f.flight, f.last = append(f.flight, w), w
 	go func() {
 		defer close(w.done)
-		w.err = f.append(ctx, w)
+		w.err = f.append(ctx, w, before)
 	}()
 	return nil
 }
@@ -186,72 +190,98 @@ func (d *Door) cursors(ctx context.Context) ([]stream.Cursor, error) {
 	return out, nil
 }
 
-// append frames a chunk and appends the parts that are not in the stream.
-func (f *filling) append(ctx context.Context, w *flight) error {
+// append frames a chunk and appends the parts that are not in the stream, behind those of the chunk
+// before it: records keep the order of the file.
+func (f *filling) append(ctx context.Context, w, before *flight) error {
+	parts, err := f.frame(w)
+	if before != nil {
+		<-before.begun
+		err = cmp.Or(err, before.kept)
+	}
+	var waits []func() error
+	for i := range parts {
+		if err == nil {
+			var wait func() error
+			wait, err = f.begin(ctx, w, &parts[i])
+			waits = append(waits, wait)
+		}
+	}
+	w.kept = err
+	close(w.begun)
+	for _, wait := range waits {
+		if wait != nil {
+			err = cmp.Or(err, wait())
+		}
+	}
+	return err
+}
+
+// frame checks the records of a chunk and returns those that are good, by shard.
+func (f *filling) frame(w *flight) ([]record.Part, error) {
 	c, p := w.chunk, &f.t.plan
 	w.bad, w.all = c.bad, c.badAll
 	if len(c.starts) == 0 {
-		return nil
+		return nil, nil
 	}
 	framed, err := record.Frame(c.body, record.KindNDJSON, record.FrameOptions{
 		Limits: record.Limits{RecordBytes: p.Read.RecordBytes, BodyBytes: len(c.body), Depth: p.Depth},
 		Shards: p.Shards, Shard: int(c.number % uint32(p.Shards)), KeyPath: p.KeyPath,
 		Arrival: f.d.o.Clock().UTC().Truncate(time.Microsecond),
 	})
-	if err != nil {
-		return err
-	}
 	for _, r := range framed.Rejected {
 		w.bad = append(w.bad, RejectedRecord{Line: c.lines[r.Index], Code: r.Code, Detail: r.Detail, Text: c.text(r.Index)})
 	}
 	w.all += int64(framed.RejectedTotal)
-	if c.number < f.next {
-		return nil
+	if c.number < f.next { // it is in the stream, and counted by the note
+		return nil, err
 	}
-	for i := range framed.Parts {
-		a, err := f.part(ctx, c.number, &framed.Parts[i])
-		if tarn.CodeOf(err) == tarn.CodeTooLarge { // a record that fits no message; it is alone in its chunk
-			w.bad = append(w.bad, RejectedRecord{Line: c.lines[0], Code: tarn.CodeRecordTooLarge, Detail: "the record fits no message of the stream", Text: c.text(0)})
-			w.all += int64(framed.Parts[i].Segment.Count)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		w.acks = append(w.acks, a)
-	}
-	return nil
+	return framed.Parts, err
 }
 
-// part makes one part of a chunk durable in its shard, unless it is there (I1).
-func (f *filling) part(ctx context.Context, number uint32, p *record.Part) (ack, error) {
-	if s, ok := f.have[place{number, p.Shard}]; ok {
-		return ack{p.Shard, s}, nil
+// begin gives a part of a chunk its place in its shard, unless it is there. wait returns when it is
+// durable (I1).
+func (f *filling) begin(ctx context.Context, w *flight, p *record.Part) (wait func() error, err error) {
+	number, shard := w.chunk.number, p.Shard
+	if s, ok := f.have[place{number, shard}]; ok {
+		w.acks = append(w.acks, ack{shard, s})
+		return nil, nil
 	}
 	seg := p.Segment
 	seg.Request = f.ids.id(number)
 	if f.t.plan.Routed {
 		seg.Routes = append([]string{}, f.t.plan.Routes...)
 	}
-	a, err := f.d.appendPatiently(ctx, p.Shard, seg)
-	return ack{p.Shard, span{a.First.Offset, a.Count}}, err
+	durable, err := f.d.beginPatiently(ctx, shard, seg)
+	if tarn.CodeOf(err) == tarn.CodeTooLarge { // a record that fits no message; it is alone in its chunk
+		w.bad = append(w.bad, RejectedRecord{Line: w.chunk.lines[0], Code: tarn.CodeRecordTooLarge, Detail: "the record fits no message of the stream", Text: w.chunk.text(0)})
+		w.all += int64(seg.Count)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		a, err := durable(ctx)
+		if err == nil {
+			w.acks = append(w.acks, ack{shard, span{a.First.Offset, a.Count}})
+		}
+		return err
+	}, nil
 }
 
-// appendPatiently appends a segment, waiting while the stream is busy or the disk is full (I8).
-func (d *Door) appendPatiently(ctx context.Context, shard int, seg record.Segment) (stream.Ack, error) {
+// beginPatiently begins an append, waiting while the stream is busy or the disk is full (I8).
+func (d *Door) beginPatiently(ctx context.Context, shard int, seg record.Segment) (func(context.Context) (stream.Ack, error), error) {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := d.o.Admit()
-		if err == nil {
-			var a stream.Ack
-			a, err = d.o.Stream.Append(ctx, shard, seg, "")
-			if tarn.CodeOf(err) != tarn.CodeBusy || err == nil {
-				return a, err
+		if d.o.Admit() == nil {
+			durable, err := d.o.Stream.Begin(ctx, shard, seg)
+			if err == nil || tarn.CodeOf(err) != tarn.CodeBusy {
+				return durable, err
 			}
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return stream.Ack{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }
