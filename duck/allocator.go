@@ -1,6 +1,8 @@
 package duck
 
 /*
+// The program offers no symbols to libraries: the tables of them are megabytes that every start reads.
+#cgo linux LDFLAGS: -Wl,--no-export-dynamic
 #include <stdlib.h>
 #if defined(__GLIBC__)
 #include <malloc.h>
