@@ -11,8 +11,9 @@ import (
 	"github.com/tarn-data/tarn/project"
 )
 
-// The project has one pipeline that infers everything and one that declares everything, so that both
-// ways through delivery are killed. Buffers are the smallest that the model allows.
+// The project has one pipeline that infers everything, one that declares everything, and one whose
+// records go through a function and a rule that both fail some, so that all ways through delivery are
+// killed. Buffers are the smallest that the model allows.
 var projectFiles = map[string]string{
 	"tarn.yaml": "version: 1\nname: crash\n",
 	"pipelines/events.yaml": `
@@ -44,6 +45,44 @@ deliver:
     compression: zstd
     maintenance: {snapshot_age: 1m, snapshot_count: 1}
 `,
+	"pipelines/enriched.yaml": `
+pipeline: enriched
+transform:
+  - function: enrich
+  - validate: [{name: ninth, check: n % 50 <> 9, on_fail: fail_record}]
+deliver:
+  - table: curated.enriched
+    raw_backup: true
+    buffer: {size: 1MiB, interval: 1s}
+    maintenance: {snapshot_age: 1m, snapshot_count: 1}
+`,
+	"functions/enrich/function.yaml": "runtime: python\nhandler: app.handler\nbatch: {wait: 20ms}\n",
+	"functions/enrich/app.py": `import base64, json
+
+def handler(event, context):
+    records = []
+    for r in event['records']:
+        doc = json.loads(base64.b64decode(r['data']))
+        doc['enriched'] = doc['n'] * 2
+        result = 'ProcessingFailed' if doc['n'] % 50 == 7 else 'Ok'
+        records.append({'recordId': r['recordId'], 'result': result, 'data': base64.b64encode(json.dumps(doc).encode()).decode()})
+    return {'records': records}
+`,
+}
+
+// relations are the SQL over which the ids of each pipeline are counted: each record is in the table or
+// failed, and in the raw backup.
+func relations(pipeline string) []string {
+	table := "curated." + pipeline
+	if pipeline == "enriched" {
+		table = "(SELECT id, producer, n FROM curated.enriched WHERE enriched = 2 * n UNION ALL " + idsOf("system.failed_records") + ")"
+	}
+	return []string{table, "(" + idsOf("raw."+pipeline) + ")"}
+}
+
+// idsOf reads the records of a table that keeps them as they were accepted.
+func idsOf(table string) string {
+	return "SELECT record->>'$.id' AS id, record->>'$.producer' AS producer, (record->>'$.n')::BIGINT AS n FROM " + table
 }
 
 func writeProject(t *testing.T) string {
