@@ -80,7 +80,9 @@ func (r *runner) run(ctx context.Context, files []string) error {
 	}
 	rejected := int64(0)
 	for _, f := range r.doc.Files {
-		rejected += f.Rejected
+		if !f.Duplicate { // those were reported then
+			rejected += f.Rejected
+		}
 	}
 	if rejected > 0 {
 		if !r.app.json {
@@ -147,13 +149,10 @@ func (r *runner) open(name string) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
-// print writes one line for a file and one for each of its first rejected records.
+// print writes one line for a file.
 func (r *runner) print(f *server.RunFile) {
-	for _, bad := range f.Rejects[:min(len(f.Rejects), maxListed)] {
-		fmt.Fprintf(r.app.errOut, "%s:%d: %s\n", f.File, bad.Line, screen.Visible(bad.Detail))
-	}
-	if more := int(f.Rejected) - min(len(f.Rejects), maxListed); more > 0 {
-		fmt.Fprintf(r.app.errOut, "… and %s more\n", screen.Plural(more, "rejected record"))
+	if !f.Duplicate {
+		r.printRejects(f)
 	}
 	if r.app.json {
 		return
@@ -168,6 +167,17 @@ func (r *runner) print(f *server.RunFile) {
 		line += ", " + screen.Count(int(f.Rejected)) + " rejected"
 	}
 	fmt.Fprintln(r.app.out, line)
+}
+
+// printRejects writes one line for each of the first rejected records.
+func (r *runner) printRejects(f *server.RunFile) {
+	listed := f.Rejects[:min(len(f.Rejects), maxListed)]
+	for _, bad := range listed {
+		fmt.Fprintf(r.app.errOut, "%s:%d: %s\n", screen.Visible(f.File), bad.Line, screen.Visible(bad.Detail))
+	}
+	if more := int(f.Rejected) - len(listed); more > 0 {
+		fmt.Fprintf(r.app.errOut, "… and %s more\n", screen.Plural(more, "rejected record"))
+	}
 }
 
 // sent shows on a terminal how much of a file has been sent. The connection reads from it on a

@@ -186,7 +186,7 @@ func (d *Door) finish(ctx context.Context, t *taken) error {
 	case t.outcome.Accepted == 0 && t.outcome.Rejected > 0:
 		first := t.outcome.Rejects[0]
 		t.state, t.outcome.Fault = failed, &Fault{Code: first.Code, Line: first.Line,
-			Detail: "none of the " + strconv.FormatInt(t.outcome.Rejected, 10) + " records is good; the first: " + first.Detail, Hint: "mend the file, or say what it is with format: in the pipeline's source"}
+			Detail: "none of its records is good (" + strconv.FormatInt(t.outcome.Rejected, 10) + "); the first: " + first.Detail, Hint: "mend the file, or say what it is with format: in the pipeline's source"}
 	default:
 		t.state = done
 	}
