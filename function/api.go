@@ -162,15 +162,22 @@ func (w *worker) accept(rw http.ResponseWriter, id string, out outcome) {
 	answer(rw, http.StatusAccepted, `{"status":"OK"}`)
 }
 
-// readBody reads a body of at most MaxPayloadBytes.
+// discardAtMost is how much of a body that is too large is read to its end, so that the connection can
+// go on. Beyond it the connection is closed, which ends most runtimes.
+const discardAtMost = 64 << 20
+
+// readBody reads a body of at most MaxPayloadBytes; a larger one is a *http.MaxBytesError.
 func readBody(r *http.Request) ([]byte, error) {
-	r.Body = http.MaxBytesReader(nil, r.Body, MaxPayloadBytes)
 	if n := r.ContentLength; n >= 0 && n <= MaxPayloadBytes {
 		body := make([]byte, n)
 		_, err := io.ReadFull(r.Body, body)
 		return body, err
 	}
-	return io.ReadAll(r.Body)
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxPayloadBytes))
+	if err != nil {
+		_, _ = io.CopyN(io.Discard, r.Body, discardAtMost)
+	}
+	return body, err
 }
 
 // maxReportBytes bounds what is kept of a function's report of its own failure (I8).

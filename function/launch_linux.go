@@ -239,7 +239,7 @@ func (l *launcher) spawn(p plan, control *os.File, in *cgroup) (*process, error)
 		_, _ = outR.Close(), outW.Close()
 		return nil, err
 	}
-	proc := &process{stdout: outR, stderr: errR, exited: make(chan struct{}), namespaced: p.Namespaces, tmpDir: p.Tmp}
+	proc := &process{stdout: outR, stderr: errR, exited: make(chan struct{}), alone: p.Namespaces && !p.Network, tmpDir: p.Tmp}
 	attr := attributes(p)
 	if in != nil {
 		proc.group, err = in.add(l.count.Add(1))

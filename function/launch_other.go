@@ -107,6 +107,9 @@ type process struct {
 	exited   chan struct{} // closed when it is gone
 }
 
+// guarded returns the listener; who connects is not checked here.
+func (p *process) guarded() net.Listener { return p.listener }
+
 // kill ends the process. It does not wait.
 func (p *process) kill() { _ = p.cmd.Process.Kill() }
 

@@ -130,6 +130,9 @@ func TestPayloads(t *testing.T) {
 			t.Errorf("30 MB: %v", err)
 		}
 		must(t, p, `{}`)
+		if s := p.Stats(); s.Crashes != 0 {
+			t.Errorf("%+v", s)
+		}
 	})
 }
 

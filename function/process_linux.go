@@ -15,15 +15,15 @@ import (
 
 // process is a worker's process.
 type process struct {
-	cmd        *exec.Cmd
-	listener   net.Listener // of its Runtime API
-	stdout     *os.File
-	stderr     *os.File
-	tmp        *os.File // its /tmp, when that is a file system of its own
-	tmpDir     string   // its temporary folder, when that is one of ours
-	group      *os.File // its cgroup, or nil
-	namespaced bool
-	exited     chan struct{} // closed when it is gone
+	cmd      *exec.Cmd
+	listener net.Listener // of its Runtime API
+	stdout   *os.File
+	stderr   *os.File
+	tmp      *os.File      // its /tmp, when that is a file system of its own
+	tmpDir   string        // its temporary folder, when that is one of ours
+	group    *os.File      // its cgroup, or nil
+	alone    bool          // nobody else can reach its listener
+	exited   chan struct{} // closed when it is gone
 }
 
 // adopt takes the descriptors that the child sent: the listener and, if any, its /tmp.

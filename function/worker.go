@@ -68,7 +68,7 @@ func (w *worker) live() error {
 	w.out.read(proc)
 	server := &http.Server{Handler: w.routes()}
 	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.Serve(proc.listener) })
+	serving.Go(func() { _ = server.Serve(proc.guarded()) })
 	watch := w.watch(proc)
 
 	select {

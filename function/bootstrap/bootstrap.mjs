@@ -18,38 +18,50 @@ class Connection {
     this.chunks = [];
     this.size = 0;
     this.head = null;
+    this.waiting = [];
     this.socket.on("data", (chunk) => this.receive(chunk));
     this.socket.on("error", (error) => this.fail(error));
     this.socket.on("close", () => this.fail(new Error("the host closed the connection")));
   }
 
+  // request sends one request and resolves with its answer. Requests may be sent before earlier ones
+  // are answered; answers come in the same order.
   request(method, path, body = Buffer.alloc(0), headers = "") {
     return new Promise((resolve, reject) => {
-      this.resolve = resolve;
-      this.reject = reject;
+      this.waiting.push({ resolve, reject });
       const head = `${method} ${prefix}${path} HTTP/1.1\r\nHost: ${this.address}\r\n${headers}Content-Length: ${body.length}\r\n\r\n`;
-      this.socket.cork();
+      if (this.socket.writableCorked === 0) {
+        this.socket.cork(); // what is sent in one go leaves in one go
+        process.nextTick(() => this.socket.uncork());
+      }
       this.socket.write(head, "latin1");
       if (body.length > 0) this.socket.write(body);
-      this.socket.uncork();
     });
   }
 
   receive(chunk) {
     this.chunks.push(chunk);
     this.size += chunk.length;
-    if (this.head === null) this.readHead();
-    if (this.head === null || this.size < this.head.end + this.head.length) return;
-    const data = this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.size);
-    const { status, headers, end, length } = this.head;
-    this.chunks = [];
-    this.size = 0;
-    this.head = null;
-    this.resolve({ status, headers, body: data.subarray(end, end + length) });
+    for (;;) {
+      if (this.head === null) this.readHead();
+      if (this.head === null || this.size < this.head.end + this.head.length) return;
+      const data = this.all();
+      const { status, headers, end, length } = this.head;
+      this.head = null;
+      const rest = data.subarray(end + length);
+      this.chunks = rest.length > 0 ? [rest] : [];
+      this.size = rest.length;
+      this.waiting.shift().resolve({ status, headers, body: data.subarray(end, end + length) });
+    }
+  }
+
+  all() {
+    return this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.size);
   }
 
   readHead() {
-    const data = this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.size);
+    if (this.size === 0) return;
+    const data = this.all();
     this.chunks = [data];
     const end = data.indexOf("\r\n\r\n");
     if (end < 0) return;
@@ -68,7 +80,7 @@ class Connection {
   }
 
   fail(error) {
-    if (this.reject) this.reject(error);
+    for (const { reject } of this.waiting.splice(0)) reject(error);
   }
 }
 
@@ -150,8 +162,9 @@ async function call(connection, handler, event, context) {
 }
 
 async function serve(connection, handler) {
+  let next = connection.request("GET", "/invocation/next");
   for (;;) {
-    const { status, headers, body } = await connection.request("GET", "/invocation/next");
+    const { status, headers, body } = await next;
     if (status !== 200) process.exit(0);
     const path = `/invocation/${headers["lambda-runtime-aws-request-id"]}`;
     env._X_AMZN_TRACE_ID = headers["lambda-runtime-trace-id"] || "";
@@ -163,7 +176,9 @@ async function serve(connection, handler) {
       console.error(error);
       answer = [`${path}/error`, ...failure(error)];
     }
-    await connection.request("POST", ...answer);
+    const taken = connection.request("POST", ...answer);
+    next = connection.request("GET", "/invocation/next"); // right behind the answer: one wait instead of two
+    await taken;
   }
 }
 

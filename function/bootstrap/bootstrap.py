@@ -23,14 +23,20 @@ class Connection:
         self.rest = b""
 
     def request(self, method, path, body=b"", headers=""):
+        self.send(method, path, body, headers)
+        return self.answer()
+
+    def send(self, method, path, body=b"", headers="", then=b""):
+        """Sends one request, and the bytes of another one behind it."""
         head = f"{method} {PREFIX}{path} HTTP/1.1\r\nHost: {self.host}\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
         head = head.encode("latin-1", "replace")
         if len(body) < 65536:
-            self.socket.sendall(head + body)
+            self.socket.sendall(head + body + then)
         else:
-            self.socket.sendall(head)
-            self.socket.sendall(body)
-        return self.answer()
+            self.socket.sendall(head, socket.MSG_MORE)
+            self.socket.sendall(body, socket.MSG_MORE if then else 0)
+            if then:
+                self.socket.sendall(then)
 
     def answer(self):
         data = self.rest
@@ -53,7 +59,7 @@ class Connection:
         body[:have] = data[end + 4 :]
         view = memoryview(body)
         while have < length:
-            n = self.socket.recv_into(view[have:])
+            n = self.socket.recv_into(view[have:], 0, socket.MSG_WAITALL)
             if n == 0:
                 raise ConnectionError("the host closed the connection")
             have += n
@@ -164,10 +170,10 @@ def main():
 
 
 def serve(connection, function):
-    while True:
-        status, headers, event = connection.request("GET", "/invocation/next")
-        if status != 200:
-            sys.exit(0)
+    # The request for the next event goes out right behind the answer to the last: one wait instead of two.
+    ask = f"GET {PREFIX}/invocation/next HTTP/1.1\r\nHost: {connection.host}\r\n\r\n".encode()
+    status, headers, event = connection.request("GET", "/invocation/next")
+    while status == 200:
         path = "/invocation/" + headers["lambda-runtime-aws-request-id"]
         os.environ["_X_AMZN_TRACE_ID"] = headers.get("lambda-runtime-trace-id", "")
         try:
@@ -182,7 +188,10 @@ def serve(connection, function):
             path += "/response"
         sys.stdout.flush()
         sys.stderr.flush()
-        connection.request("POST", path, result, headers)
+        connection.send("POST", path, result, headers, then=ask)
+        del event, result
+        connection.answer()
+        status, headers, event = connection.answer()
 
 
 if __name__ == "__main__":
