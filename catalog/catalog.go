@@ -18,7 +18,7 @@ type Options struct {
 	DB *metadb.DB
 	// Cache is a folder of the catalog's own for files that were converted to Parquet.
 	Cache string
-	// Data is Tarn's own data folder. Nothing in it is crawled but the zones raw and cleaned of Lake.
+	// Data is Tarn's own data folder. Nothing in it is crawled but the folders of Lake that are no tables.
 	Data string
 	Lake string // folder of the lake; may be empty
 	// Reserved lists tables of other parts, which external tables must not be called like. May be nil.
@@ -82,20 +82,34 @@ func Within(outer, inner string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// permitted refuses folders whose files are Tarn's own. Queries may read everything under the
-// location of a table, as far as DuckDB's own sandbox goes, so the data folder must not be there.
+// permitted refuses to make a table of a folder that holds Tarn's own data: queries may read
+// everything under the location of a table, as far as DuckDB's own sandbox goes (I6).
 func (c *Catalog) permitted(folder string) error {
-	data, lake := resolved(c.o.Data), resolved(c.o.Lake)
-	refused := &tarn.Error{Code: tarn.CodeForbidden, Detail: folder + " holds Tarn's own data", Hint: "crawl the folder that holds the files to read"}
-	for _, zone := range []string{"raw", "cleaned"} {
-		if lake != "" && Within(filepath.Join(lake, zone), folder) {
-			return nil
-		}
+	if Within(folder, resolved(c.o.Data)) || c.o.Lake != "" && Within(folder, resolved(c.o.Lake)) {
+		return ownData(folder)
 	}
-	if Within(data, folder) || Within(folder, data) || lake != "" && (Within(lake, folder) || Within(folder, lake)) {
-		return refused
+	return c.crawlable(folder)
+}
+
+// crawlable refuses folders in Tarn's own data, but for those of the lake that are no tables.
+func (c *Catalog) crawlable(folder string) error {
+	lake := resolved(c.o.Lake)
+	switch {
+	case lake != "" && Within(lake, folder):
+		if folder == lake || Within(filepath.Join(lake, "curated"), folder) {
+			return ownData(folder)
+		}
+	case Within(resolved(c.o.Data), folder):
+		return ownData(folder)
 	}
 	return nil
+}
+
+// own are the folders that a walk from outside does not enter.
+func (c *Catalog) own() []string { return []string{resolved(c.o.Data), resolved(c.o.Lake)} }
+
+func ownData(folder string) error {
+	return &tarn.Error{Code: tarn.CodeForbidden, Detail: folder + " holds Tarn's own data", Hint: "crawl the folder that holds the files to read"}
 }
 
 // resolved is a folder without links on the way to it, as far as it exists.

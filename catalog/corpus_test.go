@@ -23,7 +23,7 @@ func TestCorpus(t *testing.T) {
 		skipped map[string]string // path → reason
 	}{
 		{name: "one csv", files: map[string]string{"users.csv": "id,name\n1,a\n"},
-			want: "created raw.users csv 1 v1: id BIGINT, name VARCHAR"},
+			want: "created raw.files csv 1 v1: id BIGINT, name VARCHAR"},
 		{name: "hive", files: map[string]string{
 			"events/year=2026/month=01/a.csv": "id,v\n1,1.5\n", "events/year=2026/month=11/b.csv": "id,v\n2,2\n",
 			"events/year=2026/month=__HIVE_DEFAULT_PARTITION__/c.csv": "id,v\n3,\n"},
@@ -81,6 +81,8 @@ func TestCorpus(t *testing.T) {
 			want: "created raw.e csv+ndjson 3 v1: id BIGINT, v BIGINT"},
 		{name: "spelling", files: map[string]string{"e/a.csv": "ID,Name\n1,x\n", "e/b.ndjson": "{\"id\":2,\"name\":\"y\"}\n{\"id\":3,\"name\":\"z\"}\n"},
 			want: "created raw.e csv+ndjson 2 v1: ID BIGINT, Name VARCHAR"},
+		{name: "one file", spec: func(c *catalog.Crawler) { c.Path += "/x/users.csv" }, files: map[string]string{"x/users.csv": "id,name\n1,a\n", "x/b.csv": "id,name\n1,a\n"},
+			want: "created raw.users csv 1 v1: id BIGINT, name VARCHAR"},
 		{name: "nothing", files: map[string]string{}, want: ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -26,6 +26,7 @@ type crawl struct {
 	now      time.Time
 	root     *os.Root
 	list     listing
+	own      []string        // folders of Tarn's own, which are not entered
 	settling map[string]bool // files that are left as they were known
 	unseen   []string        // folders that could not be read, with a slash behind: so are those in them
 	known    *known

@@ -10,8 +10,9 @@ import (
 )
 
 // nameGroups gives each group a table name without its zone. A group keeps the name of the table
-// most of its files were in; new names come from folders and files, and avoid taken.
-func nameGroups(groups []*group, root string, wanted string, taken map[string]bool) map[*group]string {
+// most of its files were in; new names come from folders, or files where byFile says so or several
+// groups lie in one folder, and avoid taken.
+func nameGroups(groups []*group, root string, wanted string, byFile bool, taken map[string]bool) map[*group]string {
 	if wanted != "" && len(groups) == 1 {
 		return map[*group]string{groups[0]: wanted}
 	}
@@ -34,7 +35,7 @@ func nameGroups(groups []*group, root string, wanted string, taken map[string]bo
 		if names[g] != "" {
 			continue
 		}
-		for _, n := range candidates(g, root, alone[g.location] == 1 || first && len(g.files) > 1) {
+		for _, n := range candidates(g, root, !byFile && (alone[g.location] == 1 || first && len(g.files) > 1)) {
 			if !used[n] && !taken[n] {
 				names[g] = n
 				used[n] = true
@@ -84,7 +85,7 @@ func candidates(g *group, root string, alone bool) func(func(int, string) bool) 
 	base := tableName(path.Base(stripKeys(full)))
 	parent := tableName(path.Base(path.Dir(stripKeys(full))))
 	list := []string{base, tableName(parent + "_" + base)}
-	if !alone || len(g.files) == 1 && g.location == "." {
+	if !alone {
 		list = list[:1]
 		if label := tableName(commonLabel(g)); label != "t" {
 			list = []string{label, tableName(base + "_" + label)}

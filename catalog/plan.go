@@ -110,7 +110,7 @@ func (c *crawl) names(ctx context.Context, groups []*group) (map[*group]string, 
 	if c.spec.Table != "" && inZone[c.spec.Table] {
 		return nil, &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("the table %s.%s is somebody else's", c.spec.Zone, c.spec.Table), Hint: "choose another name"}
 	}
-	return nameGroups(groups, c.list.root, c.spec.Table, inZone), nil
+	return nameGroups(groups, c.list.root, c.spec.Table, c.list.single, inZone), nil
 }
 
 func (c *crawl) planTable(name string, g *group) (*planned, error) {

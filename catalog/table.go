@@ -126,6 +126,9 @@ func totals(list []*file) (files int, bytes int64, rows int64, partitions int) {
 	return files, bytes, rows, len(folders)
 }
 
+// Listed is how many files are listed, those that are gone among them.
+func (t *Table) Listed() int { return len(t.files) }
+
 // Files lists the files in order of path.
 func (t *Table) Files() []FileInfo {
 	out := make([]FileInfo, len(t.files))

@@ -26,6 +26,7 @@ type found struct {
 // listing is what a walk has found.
 type listing struct {
 	root    string // absolute folder the paths are relative to
+	single  bool   // one file was asked for
 	files   []found
 	skipped []SkippedFile
 	hidden  int
@@ -58,6 +59,10 @@ func (c *crawl) walk(ctx context.Context) error {
 	if c.list.root, err = filepath.EvalSymlinks(c.list.root); err != nil {
 		return &tarn.Error{Code: tarn.CodeNotFound, Detail: "the path " + c.spec.Path + " cannot be read", Err: err}
 	}
+	c.list.single, c.own = one != "", c.cat.own()
+	if err := c.cat.crawlable(c.list.root); err != nil {
+		return err
+	}
 	if c.root, err = os.OpenRoot(c.list.root); err != nil {
 		return &tarn.Error{Code: tarn.CodeForbidden, Detail: "the folder " + c.list.root + " cannot be opened", Hint: "check its permissions", Err: err}
 	}
@@ -82,6 +87,10 @@ func (c *crawl) folder(ctx context.Context, dir string, depth int) error {
 	}
 	if depth > maxDepth {
 		c.skip(dir, Unsupported, fmt.Sprintf("folders nest deeper than %d", maxDepth))
+		return nil
+	}
+	if dir != "." && slices.Contains(c.own, c.full(dir)) {
+		c.list.hidden++
 		return nil
 	}
 	entries, err := fs.ReadDir(c.root.FS(), dir)

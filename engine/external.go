@@ -82,7 +82,7 @@ func externalDoc(t *catalog.Table) server.TableDoc {
 	files, bytes, rows, partitions := t.Totals()
 	d := server.TableDoc{Name: t.Name, Kind: kindExternal, Location: t.Location, Partition: t.PartitionBy(), Rows: max(rows, 0), Files: files, Bytes: bytes, UpdatedAt: t.UpdatedAt,
 		External: &server.ExternalDoc{Crawler: t.Crawler, Format: t.Format, Why: t.Why, Partitions: partitions, RowsKnown: rows >= 0,
-			MissingFiles: len(t.Files()) - files, SchemaVersion: t.SchemaVersion}}
+			MissingFiles: t.Listed() - files, SchemaVersion: t.SchemaVersion}}
 	if d.Partition == nil {
 		d.Partition = []string{}
 	}
