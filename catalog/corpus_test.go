@@ -79,6 +79,9 @@ func TestCorpus(t *testing.T) {
 			want: "created raw.us_users csv 1 v1: key BIGINT, mail VARCHAR, y BIGINT\ncreated raw.users csv 1 v1: id BIGINT, name VARCHAR, x BIGINT"},
 		{name: "columns without values fit any type", files: map[string]string{"e/a.csv": "id,v\n1,\n", "e/b.csv": "id,v\n2,3\n", "e/c.ndjson": "{\"id\":1,\"v\":null}\n{\"id\":2,\"v\":null}\n"},
 			want: "created raw.e csv+ndjson 3 v1: id BIGINT, v BIGINT"},
+		{name: "parts without values fit any type", files: map[string]string{"e/a.ndjson": `{"id":1,"l":[],"s":{"x":null,"y":[]},"m":{"z":null}}` + "\n" + `{"id":2}` + "\n",
+			"e/b.ndjson": `{"id":3,"l":[1],"s":{"x":5,"y":[1.5]},"m":{"z":true}}` + "\n" + `{"id":4}` + "\n"},
+			want: `created raw.e ndjson 2 v1: id BIGINT, l BIGINT[], s STRUCT("x" BIGINT, "y" DOUBLE[]), m STRUCT("z" BOOLEAN)`},
 		{name: "spelling", files: map[string]string{"e/a.csv": "ID,Name\n1,x\n", "e/b.ndjson": "{\"id\":2,\"name\":\"y\"}\n{\"id\":3,\"name\":\"z\"}\n"},
 			want: "created raw.e csv+ndjson 2 v1: ID BIGINT, Name VARCHAR"},
 		{name: "one file", spec: func(c *catalog.Crawler) { c.Path += "/x/users.csv" }, files: map[string]string{"x/users.csv": "id,name\n1,a\n", "x/b.csv": "id,name\n1,a\n"},
@@ -129,6 +132,8 @@ func TestAsDuckDB(t *testing.T) {
 	f.put("csv/year=2025/month=02/b.csv", "id,name,ts,v\n3,007,2026-02-01 10:00:00,2\n")
 	f.put("csv/year=2026/month=02/c.csv", "id,name,ts,v,more\n4,008,2026-02-03 10:00:00,7,true\n")
 	f.put("json/a.ndjson", `{"id":1,"s":{"a":1,"b":"x"},"l":[1,2]}`+"\n"+`{"id":2,"s":{"a":2.5},"l":[]}`+"\n")
+	f.put("times/a.ndjson", `{"id":1,"at":"2026-01-01T10:00:00Z","day":"2026-01-01"}`+"\n"+`{"id":2,"at":"2026-01-01T10:00:00.123Z","day":"2026-01-02"}`+"\n")
+	f.put("times/b.ndjson", `{"id":3,"at":"2026-01-01 11:00:00","day":"2026-01-03"}`+"\n")
 	f.put("json/b.ndjson", `{"id":3,"s":{"c":true},"l":[3]}`+"\n"+`{"id":4}`+"\n")
 	f.parquet("pq/day=2026-01-01/a.parquet", "SELECT 1::INTEGER AS id, 'a' AS s, {'x': 1} AS st, TIMESTAMP '2026-01-01 00:00:00' AS ts")
 	f.parquet("pq/day=2026-01-02/b.parquet", "SELECT 5000000000 AS id, 'b' AS s, {'x': 2} AS st, TIMESTAMP '2026-01-02 00:00:00' AS ts")
@@ -136,6 +141,7 @@ func TestAsDuckDB(t *testing.T) {
 	for _, c := range []struct{ table, columns, sql string }{
 		{"raw.csv", "id, name, ts, v, more, year, month", "read_csv('" + f.dir + "/csv/**/*.csv', union_by_name=true, hive_partitioning=true, hive_types={'year': BIGINT, 'month': BIGINT})"},
 		{"raw.json", "id, s, l", "read_json('" + f.dir + "/json/*.ndjson', union_by_name=true)"},
+		{"raw.times", `id, "at", day`, "read_json('" + f.dir + "/times/*.ndjson', union_by_name=true)"},
 		{"raw.pq", "id, s, st, ts, day", "read_parquet('" + f.dir + "/pq/**/*.parquet', union_by_name=true, hive_partitioning=true)"},
 	} {
 		got, want := f.rows(c.table, c.columns), f.query("SELECT "+c.columns+" FROM "+c.sql)

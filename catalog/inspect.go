@@ -179,7 +179,13 @@ func (c *crawl) json(ctx context.Context, full string, size int64, r *content) e
 		r.layout.Columns = append(r.layout.Columns, FileColumn{Name: col.Name, Type: col.SQL})
 	}
 	r.layout.Columns = withoutTwins(r.layout.Columns)
-	return broken(ctx, c.count(ctx, readJSON([]string{full}, r.layout, r.layout.Columns, nil), size, r, func(int) bool { return true }))
+	if err := c.count(ctx, readJSON([]string{full}, r.layout, r.layout.Columns, nil), size, r, func(int) bool { return true }); err != nil {
+		return broken(ctx, err)
+	}
+	if size > scanBytes {
+		return nil
+	}
+	return broken(ctx, c.withoutNulls(ctx, full, r))
 }
 
 func (c *crawl) csv(ctx context.Context, full string, size int64, weak bool, r *content) error {

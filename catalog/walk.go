@@ -34,7 +34,7 @@ type listing struct {
 
 // The bounds of one walk (I8).
 const (
-	maxFiles = 500_000
+	maxFiles = 200_000
 	maxDepth = 64
 )
 
