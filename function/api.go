@@ -108,7 +108,7 @@ func (w *worker) serveResponse(rw http.ResponseWriter, r *http.Request) {
 	out := outcome{answer: body}
 	if kind := r.Trailer.Get(headerErrorType); kind != "" { // failed after the answer had begun
 		report, _ := base64.StdEncoding.DecodeString(r.Trailer.Get(headerErrorBody))
-		failure := parseFailure(kind, report)
+		failure := w.parseFailure(kind, report)
 		out = outcome{err: &failure}
 	}
 	w.accept(rw, id, out)
@@ -121,7 +121,7 @@ func (w *worker) serveError(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, _ := readBody(r) // an unreadable report is still a report
-	failure := parseFailure(r.Header.Get(headerErrorType), body)
+	failure := w.parseFailure(r.Header.Get(headerErrorType), body)
 	w.accept(rw, id, outcome{err: &failure})
 }
 
@@ -135,7 +135,7 @@ func (w *worker) serveInitError(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	body, _ := readBody(r)
-	w.reportInit(parseFailure(r.Header.Get(headerErrorType), body))
+	w.reportInit(w.parseFailure(r.Header.Get(headerErrorType), body))
 	answer(rw, http.StatusAccepted, `{"status":"OK"}`)
 }
 
@@ -184,7 +184,8 @@ func readBody(r *http.Request) ([]byte, error) {
 const maxReportBytes = 256 << 10
 
 // parseFailure reads the report of a runtime; one that is not the documented JSON is its message.
-func parseFailure(kind string, report []byte) FunctionError {
+func (w *worker) parseFailure(kind string, report []byte) FunctionError {
+	redact := w.pool.redact.Replace
 	report = report[:min(len(report), maxReportBytes)]
 	var doc struct {
 		Type    string            `json:"errorType"`
@@ -194,7 +195,7 @@ func parseFailure(kind string, report []byte) FunctionError {
 	if err := json.Unmarshal(report, &doc); err != nil && doc.Type == "" && doc.Message == "" {
 		doc.Message = string(bytes.ToValidUTF8(report, []byte("\uFFFD")))
 	}
-	e := FunctionError{Type: doc.Type, Message: doc.Message}
+	e := FunctionError{Type: redact(doc.Type), Message: redact(doc.Message)}
 	if e.Type == "" {
 		e.Type = kind
 	}
@@ -203,7 +204,7 @@ func parseFailure(kind string, report []byte) FunctionError {
 		if json.Unmarshal(frame, &line) != nil {
 			line = string(frame)
 		}
-		e.Stack = append(e.Stack, line)
+		e.Stack = append(e.Stack, redact(line))
 	}
 	return e
 }

@@ -40,8 +40,9 @@ func newCgroup(spec Spec) *cgroup {
 	return nil
 }
 
-// cgroupParents returns the folders to try: that of this process, and the root, which only a
-// privileged process may use.
+// cgroupParents returns the folders to try: that of this process, where no process may be beside
+// groups with limits unless it is the root; the one above, which a service manager may have delegated;
+// and the root, which only a privileged process may use.
 func cgroupParents() []string {
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -49,7 +50,7 @@ func cgroupParents() []string {
 	}
 	for line := range strings.Lines(string(b)) {
 		if own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			return slices.Compact([]string{filepath.Join(cgroupRoot, own), cgroupRoot})
+			return slices.Compact([]string{filepath.Join(cgroupRoot, own), filepath.Join(cgroupRoot, filepath.Dir(own)), cgroupRoot})
 		}
 	}
 	return nil
@@ -91,6 +92,20 @@ func (g *cgroup) remove() { _ = unix.Rmdir(g.dir) }
 // killCgroup kills everything in a worker's cgroup (Linux 5.14 and later).
 func killCgroup(dir *os.File) {
 	_ = os.WriteFile(filepath.Join(dir.Name(), "cgroup.kill"), []byte("1"), 0)
+}
+
+// killedForMemory reports whether the kernel killed a process of the worker for its memory.
+func killedForMemory(dir *os.File) bool {
+	events, err := os.ReadFile(filepath.Join(dir.Name(), "memory.events"))
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(events)) {
+		if n, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			return strings.TrimSpace(n) != "0"
+		}
+	}
+	return false
 }
 
 func removeCgroup(dir *os.File) {

@@ -105,12 +105,23 @@ func (l *launcher) prepare(ctx context.Context) error {
 	if err := l.chooseIsolation(ctx); err != nil {
 		return err
 	}
-	l.cgroup = newCgroup(l.spec)
+	l.chooseMemory(ctx)
+	return ctx.Err()
+}
+
+// chooseMemory uses a cgroup if one can be made and a process can start in it.
+func (l *launcher) chooseMemory(ctx context.Context) {
 	l.isolation.Memory = "measured 40 times a second, killed over the limit; RLIMIT_DATA for each process"
-	if l.cgroup != nil {
-		l.isolation.Memory = "cgroup v2 memory.max"
+	l.cgroup = newCgroup(l.spec)
+	if l.cgroup == nil {
+		return
 	}
-	return nil
+	if _, err := l.probe(ctx, l.cgroup); err != nil {
+		l.cgroup.remove()
+		l.cgroup = nil
+		return
+	}
+	l.isolation.Memory = "cgroup v2 memory.max"
 }
 
 // chooseIsolation tries the strongest form first and keeps the first that works.
@@ -124,13 +135,13 @@ func (l *launcher) chooseIsolation(ctx context.Context) error {
 	if os.Geteuid() == 0 {
 		l.plan.UID, l.plan.GID = sandboxID("/proc/self/uid_map"), sandboxID("/proc/self/gid_map")
 	}
-	rep, err := l.probe(ctx)
+	rep, err := l.probe(ctx, nil)
 	if err == nil {
 		l.isolation = Isolation{Isolated: append(l.namespaces(), rep.Isolated...), Missing: rep.Missing}
 	} else {
 		refused := "namespaces (" + whyRefused(err) + ")"
 		l.plan.Namespaces, l.plan.UID, l.plan.GID = false, 0, 0
-		if rep, err = l.probe(ctx); err != nil {
+		if rep, err = l.probe(ctx, nil); err != nil {
 			return fmt.Errorf("start a worker: %w", err)
 		}
 		l.isolation = Isolation{Isolated: rep.Isolated, Missing: append([]string{refused}, rep.Missing...)}
@@ -161,10 +172,10 @@ func (l *launcher) namespaces() []string {
 }
 
 // probe starts a process that isolates itself and ends.
-func (l *launcher) probe(ctx context.Context) (report, error) {
+func (l *launcher) probe(ctx context.Context, in *cgroup) (report, error) {
 	p := l.plan
 	p.Probe = true
-	proc, rep, err := l.start(ctx, p, nil)
+	proc, rep, err := l.start(ctx, p, in)
 	if err != nil {
 		return report{}, err
 	}
@@ -258,8 +269,9 @@ func (l *launcher) spawn(p plan, control *os.File, in *cgroup) (*process, error)
 		err := proc.cmd.Start()
 		started <- err
 		if err == nil {
+			proc.awaitEnd()
+			proc.killGroup() // while its number still belongs to it
 			_ = proc.cmd.Wait()
-			proc.killGroup()
 			close(proc.exited)
 		}
 	}()

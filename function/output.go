@@ -131,6 +131,7 @@ func (o *output) finish() {
 // line writes one line unless there are too many.
 func (o *output) line(stream string, text []byte, cut bool) {
 	s := string(bytes.ToValidUTF8(bytes.TrimSuffix(text, []byte("\r")), []byte(string(utf8.RuneError))))
+	s = o.pool.redact.Replace(s)
 	if cut {
 		s += truncatedMark
 	}

@@ -31,6 +31,7 @@ type Pool struct {
 	opts     Options
 	spec     Spec
 	log      *slog.Logger
+	redact   *strings.Replacer
 	launcher *launcher // set by Start
 
 	mu      sync.Mutex
@@ -66,7 +67,7 @@ func New(o Options) *Pool {
 		o.InitTimeout = max(10*time.Second, spec.Timeout)
 	}
 	return &Pool{
-		opts: o, spec: spec, log: o.Logger.With("function", spec.Name), state: StateNew,
+		opts: o, spec: spec, log: o.Logger.With("function", spec.Name), redact: redactor(spec.Secrets), state: StateNew,
 		workers: map[*worker]struct{}{}, changed: make(chan struct{}),
 	}
 }
@@ -88,7 +89,7 @@ func (p *Pool) Start(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state != StateNew {
-		return explain(p.spec.Name, ErrClosed)
+		return errors.Join(explain(p.spec.Name, ErrClosed), l.close())
 	}
 	p.launcher, p.state = l, StateReady
 	p.grow()

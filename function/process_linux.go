@@ -43,8 +43,19 @@ func (p *process) adopt(fds []int) error {
 
 // kill ends the process and everything it started. It does not wait.
 func (p *process) kill() {
+	select {
+	case <-p.exited: // its number may be somebody else's now
+		return
+	default:
+	}
 	_ = p.cmd.Process.Kill() // of a namespace's first process: the kernel kills the whole namespace
 	p.killGroup()
+}
+
+// awaitEnd returns when the process has ended and keeps its number.
+func (p *process) awaitEnd() {
+	for unix.Waitid(unix.P_PID, p.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
 }
 
 // killGroup ends what is left of the process group and the cgroup.
@@ -61,8 +72,8 @@ func (p *process) status() string {
 	if state == nil {
 		return "unknown end"
 	}
-	if state.Success() {
-		return "exit status 0"
+	if p.group != nil && killedForMemory(p.group) {
+		return "killed: over its memory limit"
 	}
 	return state.String()
 }

@@ -74,6 +74,21 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 // Reveal returns the value, for the environment of the function and nothing else.
 func (s Secret) Reveal() string { return string(s) }
 
+// minSecretBytes is the length from which a secret is recognised in text; shorter ones occur by chance.
+const minSecretBytes = 4
+
+// redactor replaces secrets in what a function prints or reports, before it reaches a log or an error
+// (I7). The function has them and can encode them in ways that are not recognised; this is for accidents.
+func redactor(secrets map[string]Secret) *strings.Replacer {
+	var pairs []string
+	for _, secret := range secrets {
+		if len(secret) >= minSecretBytes {
+			pairs = append(pairs, secret.Reveal(), redacted)
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
 // WithDefaults returns the spec with every zero value replaced by its default.
 func (s Spec) WithDefaults() Spec {
 	if s.Timeout == 0 {

@@ -2,6 +2,7 @@ package function_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -78,5 +79,27 @@ func TestSecretRedacts(t *testing.T) {
 	}
 	if spec.Secrets["P"].Reveal() != "hunter2" {
 		t.Error("Reveal lost it")
+	}
+}
+
+// TestSecretsOfFunctions lets a function print and report its secret (I7).
+func TestSecretsOfFunctions(t *testing.T) {
+	logs := function.NewLogs(function.LogsOptions{})
+	var log strings.Builder
+	spec := python("app.act")
+	spec.Secrets = map[string]function.Secret{"PASSWORD": "hunter2"}
+	p := start(t, function.Options{Spec: spec, Logs: logs, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	_, failed := invoke(t, p, `{"print":"my hunter2 is","raise":"hunter2"}`)
+	_, ended := invoke(t, p, `{"error":"it was hunter2","exit":1}`)
+	var f *function.FunctionError
+	if !errors.As(failed, &f) || f.Message != "[secret]" {
+		t.Errorf("got %v", failed)
+	}
+	said := fmt.Sprint(failed, f, ended, p.Stats(), logs.Tail(-1))
+	if err := p.Close(); err != nil { // nothing is logged any more
+		t.Fatal(err)
+	}
+	if said += log.String(); strings.Contains(said, "hunter2") || !strings.Contains(said, "it was [secret]") || !strings.Contains(said, "my [secret] is") {
+		t.Error(said)
 	}
 }
