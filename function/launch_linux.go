@@ -56,7 +56,7 @@ func newLauncher(ctx context.Context, spec Spec, dir string) (*launcher, error) 
 	}
 	l := &launcher{spec: spec, dir: dir}
 	l.plan = plan{
-		Network: spec.Network, Code: spec.Dir, Programs: with.folders,
+		Network: spec.Network, Code: spec.Dir, Programs: with.needs,
 		Root: filepath.Join(dir, "root"), Runtime: filepath.Join(dir, "runtime"),
 		TmpBytes: min(maxTmpBytes, spec.MemoryBytes),
 		Limits: limits{

@@ -28,7 +28,7 @@ type plan struct {
 	Code     string   // the code folder as this machine knows it
 	Runtime  string   // the folder of the bootstraps
 	Tmp      string   // without namespaces: a folder it may write
-	Programs []string // folders of the interpreter, beyond those of the system
+	Programs []string // the interpreter and its libraries, beyond the folders of the system
 
 	UID, GID int // who to become; 0 for no change
 	TmpBytes int64

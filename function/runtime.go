@@ -37,16 +37,23 @@ func writeBootstraps(dir string) error {
 	return nil
 }
 
-// interpreter is a program that runs a function's code.
-type interpreter struct {
-	path    string   // the real executable, no wrapper script and no symbolic link
-	folders []string // what it needs besides the folders of the system
+// systemFolders hold the programs and libraries of the operating system and of package managers; a
+// function may read them.
+var systemFolders = []string{
+	"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store", "/home/linuxbrew/.linuxbrew",
 }
 
-// Questions that make an interpreter say where it really is: one folder or file a line, itself first.
+// interpreter is a program that runs a function's code.
+type interpreter struct {
+	path  string   // the real executable, no wrapper script and no symbolic link
+	needs []string // itself and its libraries, as far as they are not in the folders of the system
+}
+
+// Questions that make an interpreter say where it really is: itself in the first line, then the folders
+// it was installed into.
 const (
 	askPython = "import os,sys; print(os.path.realpath(getattr(sys,'_base_executable',None) or sys.executable)); print(sys.base_prefix); print(sys.prefix)"
-	askNode   = "console.log(process.execPath)"
+	askNode   = "const {dirname}=require('path'); console.log(process.execPath); console.log(dirname(dirname(require('fs').realpathSync(process.execPath))))"
 )
 
 // findInterpreter looks for the interpreter of a runtime in PATH and asks it where it is; version
@@ -93,12 +100,17 @@ func ask(ctx context.Context, path string, args []string) (interpreter, error) {
 	if err != nil {
 		return interpreter{}, err
 	}
-	folders := append(lines[1:], filepath.Dir(filepath.Dir(real)))
-	slices.Sort(folders)
-	folders = slices.DeleteFunc(slices.Compact(folders), func(dir string) bool {
-		return !filepath.IsAbs(dir) || dir == "/" || within(dir, "/usr")
+	needs := []string{real}
+	for _, prefix := range lines[1:] {
+		// Not the whole prefix: that of ~/bin/node is somebody's home.
+		needs = append(needs, filepath.Join(prefix, "lib"), filepath.Join(prefix, "lib64"), filepath.Join(prefix, "pyvenv.cfg"))
+	}
+	slices.Sort(needs)
+	needs = slices.DeleteFunc(slices.Compact(needs), func(path string) bool {
+		_, err := os.Stat(path)
+		return err != nil || slices.ContainsFunc(systemFolders, func(dir string) bool { return within(path, dir) })
 	})
-	return interpreter{path: real, folders: folders}, nil
+	return interpreter{path: real, needs: needs}, nil
 }
 
 // argv returns the command line of a worker. {code} and {runtime} stand for the places the worker sees.

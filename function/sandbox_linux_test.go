@@ -76,6 +76,9 @@ func TestHostile(t *testing.T) {
 	p := start(t, function.Options{Spec: hostile(256), WorkDir: filepath.Join(data, "functions", "a")})
 	other := start(t, function.Options{Spec: hostile(256), WorkDir: filepath.Join(data, "functions", "b")})
 	t.Log(p.Isolation())
+	if len(p.Isolation().Isolated) < 3 {
+		t.Skipf("NOTICE: this machine does not isolate: %v", p.Isolation())
+	}
 
 	t.Run("files", func(t *testing.T) {
 		self, _ := os.Executable()
@@ -344,6 +347,9 @@ func again(t *testing.T, attr *syscall.SysProcAttr, env ...string) {
 	copyFile(t, cmd.Path, filepath.Join(dir, "again.test"))
 	cmd.Path, cmd.SysProcAttr, cmd.Stderr = filepath.Join(dir, "again.test"), attr, nil
 	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) {
+		t.Skip("NOTICE: this machine lets nobody start a process with other rights; that form of isolation is not tested")
+	}
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -390,6 +396,9 @@ func TestSandboxRequired(t *testing.T) {
 	spec := python("app.echo")
 	spec.Sandbox = function.SandboxRequired
 	if os.Getenv("TARN_TEST_REFUSED") == "" {
+		if i, err := function.Detect(t.Context(), filepath.Join(t.TempDir(), "probe")); err != nil || !i.Complete() {
+			t.Skipf("NOTICE: this machine cannot isolate completely: %v, %v", i, err)
+		}
 		must(t, start(t, function.Options{Spec: spec}), `{}`)
 		cmd := rerun(t, []string{"-test.run", "^TestSandboxRequired$"}, "TARN_TEST_NO_NAMESPACES=1", "TARN_TEST_REFUSED=1")
 		cmd.SysProcAttr = &syscall.SysProcAttr{

@@ -9,13 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// systemFolders hold the programs and libraries of the operating system; a function reads them.
-var systemFolders = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/gnu/store"}
-
 // systemFiles are the parts of /etc that programs need and that hold nothing private.
 var systemFiles = []string{
 	"ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ld-musl-x86_64.path", "alternatives", "localtime", "timezone",
-	"nsswitch.conf", "protocols", "services", "mime.types", "ssl", "pki", "ca-certificates", "crypto-policies",
+	"nsswitch.conf", "protocols", "services", "mime.types", "ca-certificates", "crypto-policies",
+	"ssl/certs", "ssl/cert.pem", "ssl/openssl.cnf", "pki/ca-trust", "pki/tls/certs", "pki/tls/cert.pem", "pki/tls/openssl.cnf",
 	"python3", "python3.11", "python3.12", "python3.13", "gai.conf", "host.conf",
 }
 
@@ -39,8 +37,8 @@ func (p plan) buildView() error {
 	for _, dir := range systemFolders {
 		v.system(dir)
 	}
-	for _, dir := range p.Programs {
-		v.bind(dir, dir)
+	for _, path := range p.Programs {
+		v.bind(path, path)
 	}
 	for _, name := range systemFiles {
 		v.bindIfThere("/etc/" + name)
