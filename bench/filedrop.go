@@ -119,6 +119,9 @@ func (s *session) dropOnce(ctx context.Context, f dropped) (time.Duration, error
 	landing := filepath.Join(srv.data, "lake", "landing", pipeline)
 	// A link costs the time of a rename; nobody writes to the file.
 	hidden := filepath.Join(landing, ".incoming")
+	if err := os.MkdirAll(landing, 0o755); err != nil {
+		return 0, err
+	}
 	if err := os.Link(f.path, hidden); err != nil {
 		return 0, err
 	}

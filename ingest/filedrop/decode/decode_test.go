@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -282,4 +283,69 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// endless repeats a text until it has given out so many bytes.
+type endless struct {
+	text []byte
+	left int
+	at   int
+}
+
+// Read implements io.Reader.
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), e.left)], e.text[e.at:])
+	e.at = (e.at + n) % len(e.text)
+	e.left -= n
+	return n, nil
+}
+
+// TestMemory reads files of 100 MB: what is in memory does not grow with them (I8), also when they
+// hold nothing but faults.
+func TestMemory(t *testing.T) {
+	for name, c := range map[string]struct {
+		format Format
+		text   string
+	}{
+		"ndjson":        {NDJSON, "{\"a\":1,\"b\":\"" + strings.Repeat("x", 300) + "\"}\n"},
+		"json":          {JSON, "{\"a\":1,\n\"b\":\"" + strings.Repeat("x", 300) + "\"}\n"},
+		"csv":           {CSV, "1,\"" + strings.Repeat("x", 300) + "\"\n"},
+		"text":          {Text, strings.Repeat("x", 300) + "\n"},
+		"one line":      {NDJSON, "{\"a\":1}"},
+		"one quote":     {CSV, "\"aaaaaaaaaaaaaaaaaaaa\n"},
+		"open brackets": {JSON, "{\"a\":["},
+		"open lines":    {JSON, "{\"a\":[\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := Plan{Format: c.format, Delimiter: ",", Columns: []Column{{"a", NumberKind}, {"b", TextKind}}, RecordBytes: 1 << 20}
+			r, err := Open(Input{Data: &endless{text: []byte(c.text), left: 100 << 20}}, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			var most uint64
+			for n := 0; ; n++ {
+				_, _, err := r.Next()
+				var bad *Reject
+				if err != nil && !errors.As(err, &bad) {
+					if err != io.EOF {
+						t.Fatal(err)
+					}
+					break
+				}
+				if n%50_000 == 0 {
+					var m runtime.MemStats
+					runtime.GC()
+					runtime.ReadMemStats(&m)
+					most = max(most, m.HeapAlloc)
+				}
+			}
+			if most > 24<<20 {
+				t.Errorf("%d MiB", most>>20)
+			}
+		})
+	}
 }

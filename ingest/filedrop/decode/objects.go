@@ -83,6 +83,7 @@ func (o *objects) value(c byte) (int, error) {
 		}
 		if len(rest) > b.limit {
 			err := b.tooLong(rest)
+			b.skip(len(rest)) // not to look at it again for every line that it has
 			o.resync()
 			return 0, err
 		}
