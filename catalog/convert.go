@@ -56,7 +56,7 @@ func (c *crawl) convert(ctx context.Context, in *os.File, name, fingerprint stri
 		columns = append(columns, FileColumn{Name: f.Name, Type: asText(f.Type).SQL()})
 		list = append(list, fmt.Sprintf("CAST(%[1]s AS %[2]s) AS %[1]s", tarn.QuoteIdent(f.Name), f.Type.SQL()))
 	}
-	from := readJSON([]string{lines}, Layout{Format: NDJSON}, columns, nil)
+	from := readJSON([]string{lines}, objectBytes, Layout{Format: NDJSON}, columns, nil)
 	if err := c.db.Exec(ctx, "COPY (SELECT "+strings.Join(list, ", ")+" FROM "+from+") TO "+tarn.QuoteLiteral(parquet)+" (FORMAT parquet, COMPRESSION zstd)"); err != nil {
 		return "", broken(ctx, err)
 	}

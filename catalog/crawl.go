@@ -133,8 +133,8 @@ const racy = 2 * time.Second
 // unchanged returns what is known of a file that is as it was when it was last looked into, else nil.
 // Where size and time leave a doubt, the content decides.
 func (c *crawl) unchanged(f found, old file) *file {
-	if f.size != old.size || old.layout >= 0 && !c.atHand(&old) {
-		return nil
+	if f.size != old.size || old.layout >= 0 && !c.atHand(&old) || old.reason == Unreadable || old.reason == TooLarge {
+		return nil // permissions and memory change without the file
 	}
 	if f.mtime == old.mtime && old.checked*1000-f.mtime >= int64(racy) {
 		return &old
@@ -173,13 +173,15 @@ func (c *crawl) inspectAll(ctx context.Context, open []found) error {
 		return cacheError(err)
 	}
 	var err error
-	c.db, err = duck.Open(duck.Options{MemoryBytes: c.cat.o.MemoryBytes, Threads: c.cat.o.Threads, TempDir: c.cat.o.TempDir,
+	// One thread a file: files are looked into beside each other, and memory is taken by the thread.
+	c.db, err = duck.Open(duck.Options{MemoryBytes: c.cat.o.MemoryBytes, Threads: 1, TempDir: c.cat.o.TempDir,
 		AllowedDirs: []string{c.list.root, c.cat.o.Cache}, Unordered: true, Logger: c.cat.o.Logger})
 	if err != nil {
 		return err
 	}
 	out := make([]*file, len(open))
 	var done atomic.Int64
+	outer := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, c.cat.workers()))
 	for i, f := range open {
@@ -191,6 +193,9 @@ func (c *crawl) inspectAll(ctx context.Context, open []found) error {
 		})
 	}
 	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := c.inspectAlone(outer, open, out); err != nil {
 		return err
 	}
 	c.counts.Opened = len(open)
@@ -211,6 +216,19 @@ func (c *crawl) inspectAll(ctx context.Context, open []found) error {
 	return nil
 }
 
+// inspectAlone looks again into files that did not find memory beside others, one after another.
+func (c *crawl) inspectAlone(ctx context.Context, open []found, out []*file) (err error) {
+	for i, f := range out {
+		if f.reason != TooLarge {
+			continue
+		}
+		if out[i], err = c.one(ctx, open[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // one looks into one file.
 func (c *crawl) one(ctx context.Context, f found) (*file, error) {
 	out := &file{path: f.path, layout: -1, size: f.size, mtime: f.mtime, rows: -1, checked: metadb.Micros(c.now)}
@@ -220,6 +238,9 @@ func (c *crawl) one(ctx context.Context, f found) (*file, error) {
 	switch {
 	case errors.As(err, &why):
 		out.reason, out.detail = why.reason, strings.ReplaceAll(why.detail, c.list.root+string(filepath.Separator), "")
+		return out, nil
+	case tarn.CodeOf(err) == tarn.CodeTooLarge:
+		out.reason, out.detail = TooLarge, "it needs more memory than a crawl may use"
 		return out, nil
 	case ctx.Err() != nil:
 		return nil, &tarn.Error{Code: tarn.CodeCanceled, Detail: "the crawl was cancelled", Err: ctx.Err()}

@@ -255,3 +255,24 @@ func TestNames(t *testing.T) {
 	}
 	equal(t, summary(f.crawl()), "created raw.files csv 2 v1: id BIGINT, name VARCHAR")
 }
+
+// TestUnreadable: a file that may be read now was not changed by that, and is taken.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() == 0 {
+		t.Skip("root reads everything")
+	}
+	f := newFixture(t)
+	f.put("t/a.csv", "id,name\n1,a\n")
+	name := filepath.Join(f.dir, "t", "a.csv")
+	if err := os.Chmod(name, 0); err != nil {
+		t.Fatal(err)
+	}
+	if r := f.crawl(); r.Files.Skipped[catalog.Unreadable] != 1 || len(r.Tables) != 0 {
+		t.Errorf("%+v", r)
+	}
+	if err := os.Chmod(name, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, summary(f.crawl()), "created raw.t csv 1 v1: id BIGINT, name VARCHAR")
+}

@@ -170,7 +170,7 @@ func (c *crawl) json(ctx context.Context, full string, size int64, r *content) e
 	if size > scanBytes {
 		sample = sampleRows
 	}
-	from := readJSONAuto(full, r.layout, sample)
+	from := readJSONAuto(full, size, r.layout, sample)
 	cols, err := c.db.Columns(ctx, "SELECT * FROM "+from)
 	if err != nil {
 		return broken(ctx, err)
@@ -179,13 +179,13 @@ func (c *crawl) json(ctx context.Context, full string, size int64, r *content) e
 		r.layout.Columns = append(r.layout.Columns, FileColumn{Name: col.Name, Type: col.SQL})
 	}
 	r.layout.Columns = withoutTwins(r.layout.Columns)
-	if err := c.count(ctx, readJSON([]string{full}, r.layout, r.layout.Columns, nil), size, r, func(int) bool { return true }); err != nil {
+	if err := c.count(ctx, readJSON([]string{full}, size, r.layout, r.layout.Columns, nil), size, r, func(int) bool { return true }); err != nil {
 		return broken(ctx, err)
 	}
 	if size > scanBytes {
 		return nil
 	}
-	return broken(ctx, c.withoutNulls(ctx, full, r))
+	return broken(ctx, c.withoutNulls(ctx, full, size, r))
 }
 
 func (c *crawl) csv(ctx context.Context, full string, size int64, weak bool, r *content) error {

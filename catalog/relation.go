@@ -17,6 +17,7 @@ func relation(files []*file, layouts []Layout, columns []SchemaColumn) string {
 		layout Layout
 		keys   []string
 		paths  []string
+		bytes  int64 // of the largest file
 	}
 	var batches []*batch
 	at := map[string]*batch{}
@@ -38,13 +39,14 @@ func relation(files []*file, layouts []Layout, columns []SchemaColumn) string {
 			batches = append(batches, at[id])
 		}
 		at[id].paths = append(at[id].paths, f.opened)
+		at[id].bytes = max(at[id].bytes, f.size)
 	}
 	if len(batches) == 0 {
 		return duck.Empty(tableSchema(columns))
 	}
 	parts := make([]string, len(batches))
 	for i, b := range batches {
-		parts[i] = "SELECT " + selectList(b.layout, b.keys, columns) + " FROM " + read(b.paths, b.layout, columns, b.keys)
+		parts[i] = "SELECT " + selectList(b.layout, b.keys, columns) + " FROM " + read(b.paths, b.bytes, b.layout, columns, b.keys)
 	}
 	return "(" + strings.Join(parts, " UNION ALL ") + ")"
 }
@@ -99,11 +101,11 @@ func selectList(l Layout, keys []string, columns []SchemaColumn) string {
 	return strings.Join(list, ", ")
 }
 
-func read(paths []string, l Layout, columns []SchemaColumn, keys []string) string {
+func read(paths []string, bytes int64, l Layout, columns []SchemaColumn, keys []string) string {
 	hive := hiveTypes(columns, keys)
 	switch {
 	case l.isJSON():
-		return readJSON(paths, l, jsonColumns(l, columns, keys), hive)
+		return readJSON(paths, bytes, l, jsonColumns(l, columns, keys), hive)
 	case l.Dialect != nil:
 		types := make([]string, len(l.Columns))
 		for i, c := range l.Columns {
@@ -169,21 +171,27 @@ func sniffCSV(path string, l Layout, rows int64) string {
 	return s + ")"
 }
 
-// readJSON reads JSON objects by name as columns, which map names to SQL types.
-func readJSON(paths []string, l Layout, columns []FileColumn, hive []SchemaColumn) string {
+// readJSON reads JSON objects by name as columns, which map names to SQL types. The largest of the
+// files has so many bytes.
+func readJSON(paths []string, bytes int64, l Layout, columns []FileColumn, hive []SchemaColumn) string {
 	cols := make([]string, len(columns))
 	for i, c := range columns {
 		cols[i] = tarn.QuoteIdent(c.Name) + ": " + tarn.QuoteLiteral(c.Type)
 	}
-	return "read_json(" + pathList(paths) + ", auto_detect=false, records=true, columns={" + strings.Join(cols, ", ") + "}" + jsonArguments(l) + hiveArguments(hive) + ")"
+	return "read_json(" + pathList(paths) + ", auto_detect=false, records=true, columns={" + strings.Join(cols, ", ") + "}" + jsonArguments(l, bytes) + hiveArguments(hive) + ")"
 }
 
 // readJSONAuto lets DuckDB find the columns; rows < 0 reads the whole file.
-func readJSONAuto(path string, l Layout, rows int64) string {
-	return fmt.Sprintf("read_json(%s, sample_size=%d, records=true, convert_strings_to_integers=false%s%s)", pathList([]string{path}), rows, jsonArguments(l), hiveArguments(nil))
+func readJSONAuto(path string, bytes int64, l Layout, rows int64) string {
+	return fmt.Sprintf("read_json(%s, sample_size=%d, records=true, convert_strings_to_integers=false%s%s)", pathList([]string{path}), rows, jsonArguments(l, bytes), hiveArguments(nil))
 }
 
-func jsonArguments(l Layout) string {
+// jsonArguments bounds an object by the file it is in, because DuckDB takes twice the bound of memory
+// for each file and thread (I8).
+func jsonArguments(l Layout, bytes int64) string {
+	if bytes = max(bytes, 64<<10); bytes > objectBytes || l.Compression != "" {
+		bytes = objectBytes
+	}
 	format := "unstructured"
 	switch {
 	case l.Array:
@@ -195,7 +203,7 @@ func jsonArguments(l Layout) string {
 	if packed == "none" {
 		packed = "uncompressed" // the same, in the words of this reader
 	}
-	return fmt.Sprintf(", format='%s', compression='%s', maximum_object_size=%d", format, packed, objectBytes)
+	return fmt.Sprintf(", format='%s', compression='%s', maximum_object_size=%d", format, packed, bytes)
 }
 
 // jsonColumns are the columns of the table that JSON is read as: those that are not partitions of

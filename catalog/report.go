@@ -81,6 +81,7 @@ const (
 	Unsupported Reason = "unsupported" // of a format that is not read
 	Malformed   Reason = "malformed"   // of a format that is read, and broken
 	Encoding    Reason = "encoding"    // text in an encoding that is not read
+	TooLarge    Reason = "too_large"   // needs more memory than a crawl may use
 	Foreign     Reason = "foreign"     // of a Delta or Iceberg table, whose files are not all its data
 	Mismatch    Reason = "mismatch"    // does not fit the schema, which on_schema_change: ignore keeps
 )

@@ -11,7 +11,7 @@ import (
 // withoutNulls takes out of the types of JSON columns the parts that are NULL in every record: a
 // sniffer calls them JSON, which would widen the numbers of another file to text. A list that is
 // always empty, and a struct of nothing else, leave a column of no type.
-func (c *crawl) withoutNulls(ctx context.Context, full string, r *content) error {
+func (c *crawl) withoutNulls(ctx context.Context, full string, size int64, r *content) error {
 	nested := false
 	for _, col := range r.layout.Columns {
 		t := col.typeOf()
@@ -20,7 +20,7 @@ func (c *crawl) withoutNulls(ctx context.Context, full string, r *content) error
 	if !nested {
 		return nil
 	}
-	v, err := c.db.Values(ctx, fmt.Sprintf("SELECT json_group_structure(json)::VARCHAR FROM read_json_objects(%s%s)", pathList([]string{full}), jsonArguments(r.layout)))
+	v, err := c.db.Values(ctx, fmt.Sprintf("SELECT json_group_structure(json)::VARCHAR FROM read_json_objects(%s%s)", pathList([]string{full}), jsonArguments(r.layout, size)))
 	if err != nil {
 		return err
 	}
