@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/apache/iceberg-go"
 	"github.com/google/uuid"
@@ -46,9 +47,23 @@ func (s *Store) newBuild(ctx context.Context, cur *State) (*build, error) {
 	return b, nil
 }
 
-// now is the time of the next version: later than every earlier one, whatever the clock does, so
-// that a moment names one snapshot.
-func (s *Store) now(m *metadata) int64 { return max(s.opts.Clock().UnixMilli(), m.updatedMS+1) }
+// clockSlack is how far a clock may go back unseen: Iceberg wants times to be in order within a
+// minute.
+const clockSlack = time.Minute
+
+// now is the time of the next version, in milliseconds. It is later than that of the version before,
+// so that a moment names one snapshot, as long as the clock moves within clockSlack. A version from
+// further in the future had a wrong clock; what follows it has the right one, or time travel and
+// expiry would wait until the clock gets there. Sequence numbers order the snapshots all the same.
+func (s *Store) now(m *metadata) int64 {
+	clock := s.opts.Clock()
+	if ahead := time.UnixMilli(m.updatedMS).Sub(clock); ahead > clockSlack {
+		s.opts.Logger.Warn("the last version of the table is from the future: the clock was set back; times of its snapshots go back too",
+			"table_uuid", m.uuid, "last_version", time.UnixMilli(m.updatedMS).UTC(), "clock", clock.UTC())
+		return clock.UnixMilli()
+	}
+	return max(clock.UnixMilli(), m.updatedMS+1)
+}
 
 // drop notes that the new snapshot does not name the manifest.
 func (b *build) drop(m *manifest) {

@@ -22,11 +22,8 @@ func (s *Store) ExpireSnapshots(ctx context.Context, name string, keep time.Dura
 	var res ExpireResult
 	st, err := s.change(ctx, name, func(_ context.Context, cur *State) (*draft, error) {
 		snaps := cur.meta.snapshots
-		limit := s.opts.Clock().Add(-keep).UnixMilli()
-		n := 0 // snapshots form one line, so that what is retained is its end
-		for n < len(snaps)-max(keepLast, 1) && snaps[n].TimestampMS < limit {
-			n++
-		}
+		n := min(older(snaps, s.opts.Clock().Add(-keep).UnixMilli()), len(snaps)-max(keepLast, 1))
+		n = max(n, 0)
 		res.Snapshots = n
 		if n == 0 {
 			return nil, nil
@@ -45,6 +42,17 @@ func (s *Store) ExpireSnapshots(ctx context.Context, name string, keep time.Dura
 	}
 	res.Files, err = s.sweep(ctx, st)
 	return res, err
+}
+
+// older returns how many snapshots are older than limit, in milliseconds. They form one line, so that
+// what is retained is its end: with the last one that is older go all before it, even those that a
+// clock running ahead gave a later time.
+func older(snaps []*snapshot, limit int64) int {
+	n := len(snaps)
+	for n > 0 && snaps[n-1].TimestampMS >= limit {
+		n--
+	}
+	return n
 }
 
 // sweep is the only place that deletes files which committed metadata has named (I4). A file that

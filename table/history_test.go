@@ -56,14 +56,14 @@ func TestTimeTravel(t *testing.T) {
 	wantCode(t, err, tarn.CodeNotFound)
 }
 
-// Snapshot times grow even when the clock stands still or goes back, so that a time names one.
+// Snapshot times grow even when the clock stands still or goes back a little, so that a time names one.
 func TestSnapshotTimesGrow(t *testing.T) {
 	r := newRig(t)
 	r.ensure()
 	var st *table.State
 	for range 5 {
 		st = r.add(1)
-		r.clock.Advance(-time.Minute)
+		r.clock.Advance(-10 * time.Second)
 	}
 	snaps := st.Snapshots()
 	for i := 1; i < len(snaps); i++ {
@@ -71,6 +71,57 @@ func TestSnapshotTimesGrow(t *testing.T) {
 			t.Errorf("snapshot %d is of %s, the next of %s", i-1, snaps[i-1].Time, snaps[i].Time)
 		}
 	}
+}
+
+// TestClockSetBack: the clock runs a year ahead for a while. What is committed afterwards has true times,
+// is found by them, and expires by age together with what was committed in the future.
+func TestClockSetBack(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	r := newRig(t)
+	r.ensure()
+	before := r.add(1)
+	r.clock.Advance(year)
+	ahead := r.add(2)
+	r.add(3)
+	r.clock.Advance(-year + time.Hour)
+	for range 2 {
+		r.clock.Advance(time.Minute)
+		r.add(4)
+	}
+	r.reopen()
+	st, err := r.State(t.Context(), name)
+	must(t, err)
+	snaps := st.Snapshots()
+	for i := range snaps {
+		if want := int64(i + 1); snaps[i].Sequence != want {
+			t.Errorf("snapshot %d has sequence number %d", i, snaps[i].Sequence)
+		}
+	}
+	if got := snaps[4].Time; !got.Equal(r.clock.Now()) {
+		t.Errorf("the last snapshot is of %s at %s", got, r.clock.Now())
+	}
+	for _, c := range []struct {
+		at   time.Time
+		want int // index of the snapshot
+	}{
+		{r.clock.Now(), 4}, {r.clock.Now().Add(-time.Minute), 3}, {r.clock.Now().Add(-30 * time.Minute), 0}, {before.UpdatedAt, 0},
+		{ahead.UpdatedAt, 4}, {ahead.UpdatedAt.Add(year), 4}, // the last by sequence
+	} {
+		if got, err := r.StateAt(t.Context(), name, table.AsOf{Time: c.at}); err != nil || got.SnapshotID != snaps[c.want].ID {
+			t.Errorf("at %s: %v, want snapshot %d", c.at, err, c.want)
+		}
+	}
+	// A change without a snapshot is a version like any other.
+	_, err = r.Ensure(t.Context(), table.Definition{Name: name, Schema: st.Schema, Partition: st.Partition, Properties: map[string]string{"owner": "fleet"}})
+	must(t, err)
+
+	r.clock.Advance(time.Hour)
+	res, err := r.ExpireSnapshots(t.Context(), name, time.Hour+30*time.Second, 1)
+	must(t, err)
+	if st, err = r.State(t.Context(), name); err != nil || res.Snapshots != 4 || len(st.Snapshots()) != 1 || st.Snapshots()[0].ID != snaps[4].ID {
+		t.Errorf("%+v expired, left %v, %v", res, st.Snapshots(), err)
+	}
+	r.present(st)
 }
 
 // present checks that every file of every retained snapshot is there.

@@ -96,7 +96,7 @@ func (m *metadata) encode(buf []byte) ([]byte, error) {
 	h := head{FormatVersion: formatVersion, UUID: m.uuid, Location: m.location, Sequence: m.sequence, UpdatedMS: m.updatedMS,
 		LastColumnID: m.lastColumnID, SchemaID: m.schemaID, Schemas: m.schemas, SpecID: m.specID, Specs: m.specs,
 		LastPartition: m.lastPartition, SortOrders: []sortOrder{{Fields: []any{}}}, Properties: m.properties,
-		Refs: map[string]snapshotRef{}, Log: m.log}
+		Refs: map[string]snapshotRef{}, Log: m.sortedLog()}
 	if m.currentID != 0 {
 		h.CurrentID = &m.currentID
 		h.Refs[mainBranch] = snapshotRef{m.currentID, "branch"}
@@ -119,7 +119,7 @@ func (m *metadata) encode(buf []byte) ([]byte, error) {
 		buf = append(buf, s.text...)
 	}
 	buf = append(buf, `],"snapshot-log":[`...)
-	for i, s := range m.snapshots {
+	for i, s := range m.history() {
 		if i > 0 {
 			buf = append(buf, ',')
 		}
@@ -130,6 +130,28 @@ func (m *metadata) encode(buf []byte) ([]byte, error) {
 		buf = append(buf, '}')
 	}
 	return append(buf, "]}"...), nil
+}
+
+// history returns the snapshots of the snapshot log. Readers refuse one whose times go back, so it
+// begins after the last time the clock was set back.
+func (m *metadata) history() []*snapshot {
+	n, next := len(m.snapshots), m.updatedMS
+	for n > 0 && m.snapshots[n-1].TimestampMS <= next {
+		n--
+		next = m.snapshots[n].TimestampMS
+	}
+	return m.snapshots[n:]
+}
+
+// sortedLog returns the metadata log with no time behind the one that follows: readers refuse it
+// otherwise. Times differ from those in the files only where the clock was set back.
+func (m *metadata) sortedLog() []metadataLogEntry {
+	log, next := slices.Clone(m.log), m.updatedMS
+	for i := range slices.Backward(log) {
+		log[i].TimestampMS = min(log[i].TimestampMS, next)
+		next = log[i].TimestampMS
+	}
+	return log
 }
 
 // newSnapshot encodes a snapshot once.

@@ -157,8 +157,8 @@ type Rewrite struct {
 // durable in the bucket and describes them. The number of rows must not change.
 type Rewriter func(ctx context.Context, order Rewrite) ([]DataFile, error)
 
-// AsOf names a moment of a table's history: the last snapshot at or before Time, or the snapshot of
-// that id when Snapshot is not 0.
+// AsOf names a moment of a table's history: the last snapshot, by sequence number, whose time is not
+// after Time, or the snapshot of that id when Snapshot is not 0.
 type AsOf struct {
 	Time     time.Time
 	Snapshot int64

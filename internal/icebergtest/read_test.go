@@ -2,6 +2,7 @@ package icebergtest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -98,6 +99,33 @@ func TestEnginesAgree(t *testing.T) {
 	must(t, err)
 	if fmt.Sprint(hive[0][0]) != "400" {
 		t.Errorf("by Hive folders DuckDB finds %v rows of one hour, want 400", hive[0][0])
+	}
+}
+
+// TestClockSetBack: what is committed after the clock ran a year ahead is read like anything else, before
+// and after a commit with the right time.
+func TestClockSetBack(t *testing.T) {
+	r := newRig(t)
+	var ahead time.Duration
+	r.Store = table.Open(r.db, r.bucket, table.Options{Clock: func() time.Time { return time.Now().Add(ahead) }})
+	def := table.Definition{Name: name, Partition: spec("hour(ts)"),
+		Schema: schema("id", "BIGINT", "ts", "TIMESTAMP", "device", "VARCHAR", "value", "BIGINT", "pos", "STRUCT(lat DOUBLE, lon DOUBLE)", "tags", "BIGINT[]", "raw", "JSON")}
+	_, err := r.Ensure(t.Context(), def)
+	must(t, err)
+	r.commit(map[any]string{int64(hour0): events(0, hour0, "")})
+	ahead = 365 * 24 * time.Hour
+	r.commit(map[any]string{int64(hour0): events(100, hour0, "")})
+	ahead = 0
+	want := events(0, hour0, "") + " UNION ALL " + events(100, hour0, "")
+	def.Properties = map[string]string{"owner": "fleet"} // a new version, no snapshot
+	st, err := r.Ensure(t.Context(), def)
+	must(t, err)
+	r.agree("without a commit since", st, "SELECT * FROM ("+want+")", 200)
+	want += " UNION ALL " + events(200, hour0, "")
+	st = r.commit(map[any]string{int64(hour0): events(200, hour0, "")})
+	r.agree("with one", st, "SELECT * FROM ("+want+")", 300)
+	if log := slices.Collect(r.iceberg(st).Metadata().SnapshotLogs()); len(log) != 1 || log[0].SnapshotID != st.SnapshotID {
+		t.Errorf("snapshot log %v", log)
 	}
 }
 

@@ -31,6 +31,7 @@ type rig struct {
 	dir    string
 	bucket *fs.Bucket
 	duck   *duck.DB
+	db     *metadb.DB
 }
 
 func newRig(t *testing.T) *rig {
@@ -51,6 +52,7 @@ func newRig(t *testing.T) *rig {
 		db.Close()
 		r.bucket.Close()
 	})
+	r.db = db
 	r.Store = table.Open(db, r.bucket, table.Options{})
 	return r
 }
