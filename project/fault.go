@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -64,6 +65,15 @@ func (f Faults) Err() error {
 
 // Error implements error with the text of String.
 func (f Faults) Error() string { return strings.TrimSuffix(f.String(), "\n") }
+
+// In returns f with files named from the folder that dir, the project's, is relative to.
+func (f Faults) In(dir string) Faults {
+	out := slices.Clone(f)
+	for i := range out {
+		out[i].File = filepath.ToSlash(filepath.Join(dir, filepath.FromSlash(out[i].File)))
+	}
+	return out
+}
 
 // String returns one line for each fault.
 func (f Faults) String() string {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -210,6 +212,10 @@ func (l *loader) project() v1.Project {
 			fmt.Sprintf("this Tarn reads version %d", v1.Version))
 		return m
 	}
+	if open(string(m.Server.Listen)) {
+		l.fault(f, "server.listen", tarn.CodeForbidden, "everybody who reaches this address could read and write the lake, and no credentials are configured",
+			"listen on 127.0.0.1:PORT and put a proxy that authenticates in front")
+	}
 	if m.Limits.Record > m.Limits.Body && m.Limits.Body > 0 {
 		l.fault(f, "limits.record", tarn.CodeInvalid, fmt.Sprintf("a record of %s does not fit a body of %s", m.Limits.Record, m.Limits.Body), "raise limits.body or lower limits.record")
 	}
@@ -218,6 +224,17 @@ func (l *loader) project() v1.Project {
 			"raise limits.memory or lower limits.query_memory")
 	}
 	return m
+}
+
+// open reports whether an address surely takes connections of other machines. What a host name means is
+// known only where the project runs.
+func open(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false // reported where it was decoded
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && !ip.Unmap().IsLoopback()
 }
 
 // entries lists a folder of the project, nothing where it is not there. hint says what belongs into it.

@@ -39,7 +39,7 @@ Lines that begin with ! can lose or strand data. A project with faults is refuse
 			return err
 		}
 		if len(faults) > 0 {
-			fmt.Fprint(a.errOut, faults.String())
+			fmt.Fprint(a.errOut, faults.In(dir).String())
 			a.say(screen.Plural(len(faults), "fault") + " in the project")
 			return errReported
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/engine"
+	"github.com/tarn-data/tarn/project"
 )
 
 // runFlags are the flags of commands that run an engine.
@@ -37,6 +39,10 @@ func (f *runFlags) start(ctx context.Context, dir string, log *slog.Logger) (*en
 		return nil, err
 	}
 	if err := e.Start(ctx); err != nil {
+		var faults project.Faults
+		if errors.As(err, &faults) {
+			return nil, faults.In(dir)
+		}
 		return nil, err
 	}
 	debug.SetMemoryLimit(e.HeapBytes()) // the collector works harder near it

@@ -15,7 +15,8 @@ func (a *app) validateCommand() *cobra.Command {
 		Use:   "validate [DIR]",
 		Short: "Check a project and report everything that is wrong with it",
 		Long: `Reads the project in DIR, by default the current folder, and prints every fault as
-FILE:LINE:COL: path: what is wrong; hint. Nothing is started or changed.`,
+FILE:LINE:COL: path: what is wrong; hint. FILE is named from the current folder, with --json from DIR.
+Nothing is started or changed.`,
 		Example: `  tarn validate
   tarn validate mylake --json`,
 		Args: args(0, 1, "at most one folder"),
@@ -32,7 +33,7 @@ FILE:LINE:COL: path: what is wrong; hint. Nothing is started or changed.`,
 					return err
 				}
 			} else if len(faults) > 0 {
-				fmt.Fprint(a.errOut, faults.String())
+				fmt.Fprint(a.errOut, faults.In(folder(args)).String())
 				a.say(screen.Plural(len(faults), "fault") + " in the project")
 			} else {
 				fmt.Fprintf(a.out, "%s is valid: %s\n", p.Name, screen.Plural(len(p.Pipelines), "pipeline"))
