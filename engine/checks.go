@@ -8,6 +8,7 @@ import (
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/project"
+	"github.com/tarn-data/tarn/query"
 )
 
 // checkTime bounds the check of one SQL statement of a project.
@@ -38,7 +39,7 @@ func projectOptions(db *duck.DB) project.Options {
 			defer cancel()
 			checked, err := db.CheckSelect(ctx, sql)
 			if err != nil {
-				return err
+				return query.HintAt(err, sql)
 			}
 			if len(checked.Findings) > 0 {
 				f := checked.Findings[0]

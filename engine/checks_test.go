@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -30,6 +31,7 @@ func TestConditions(t *testing.T) {
 		"speed > (SELECT count(*) FROM read_csv('/etc/passwd'))": "read_csv",
 		"max(speed) > 0": "aggregate",
 		"/* speed":       "there is no condition",
+		"at >= 0":        `"at", in quotes`,
 	} {
 		t.Run(condition, func(t *testing.T) {
 			fsys := fstest.MapFS{"tarn.yaml": {Data: []byte("version: 1\nname: t\n")}, "pipelines/p.yaml": {Data: []byte("pipeline: p\n" +
@@ -40,6 +42,19 @@ func TestConditions(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
+	}
+}
+
+// A column called at is explained before it runs, as tarn sql does.
+func TestColumnAt(t *testing.T) {
+	c, err := NewChecker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Options().CheckSQL("", "SELECT at, id FROM records")
+	if e := new(tarn.Error); !errors.As(err, &e) || !strings.Contains(e.Hint, `"at", in quotes`) {
+		t.Errorf("%v", err)
 	}
 }
 

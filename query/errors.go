@@ -117,8 +117,9 @@ func (r *run) locate(ctx context.Context) error {
 // bareAt finds the name at without quotes, where it is not the AT of time travel or of a time zone.
 var bareAt = regexp.MustCompile(`(?i)(?:^|[\s,(.])at\s*(?:[,);=<>.]|$|\s(?:from|as|is|in|not|and|or|asc|desc|between|limit)\b)`)
 
-// hintAt explains the syntax error that a column called at gives: events often have one.
-func hintAt(err error, sql string) error {
+// HintAt explains the syntax error that a column called at gives: events often have one. Other errors
+// are returned as they are.
+func HintAt(err error, sql string) error {
 	if e := asError(err); e != nil && e.Hint == "" && strings.Contains(e.Detail, "syntax error") && bareAt.MatchString(sql) {
 		e.Hint = `AT is a key word; write a column of that name "at", in quotes`
 	}

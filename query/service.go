@@ -179,7 +179,7 @@ func (r *run) execute(ctx context.Context) (*Result, error) {
 	if !ok {
 		var err error
 		if st, err = analyze(ctx, s.planner.db, r.req.SQL); err != nil {
-			return nil, hintAt(err, r.req.SQL)
+			return nil, HintAt(err, r.req.SQL)
 		}
 		if len(r.req.SQL) <= maxCachedBytes {
 			s.texts.put(r.req.SQL, st)
