@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -20,7 +19,7 @@ import (
 // control is what the HTTP interface asks of the engine.
 func (e *Engine) control() server.Control {
 	return server.Control{Ready: e.reasons, Status: e.Status, Streams: e.Streams, Pipelines: e.Pipelines, Tables: e.Tables, Table: e.Table,
-		Failed: e.Failed, Verify: e.Verify, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause,
+		Failed: e.Failed, RetryFailed: e.RetryFailed, DiscardFailed: e.DiscardFailed, Verify: e.Verify, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause,
 		Crawl: e.Crawl, Crawlers: e.Crawlers}
 }
 
@@ -267,43 +266,6 @@ func (e *Engine) Table(ctx context.Context, name string) (server.TableDoc, error
 		}
 	}
 	return d, nil
-}
-
-// Failed returns a page of failed records, in the order of their ids: as many as f.Limit says, fewer
-// when they are large (I8).
-func (e *Engine) Failed(ctx context.Context, f server.FailedFilter) (server.FailedPage, error) {
-	filter := table.FailedFilter{Pipeline: f.Pipeline, After: f.After}
-	if f.ID != 0 {
-		filter.IDs = []int64{f.ID}
-	}
-	var page server.FailedPage
-	for size := 0; len(page.Failed) < f.Limit && size < maxFailedBytes; {
-		filter.Limit = min(failedPage, f.Limit-len(page.Failed))
-		recs, err := e.store.FailedRecords(ctx, filter)
-		if err != nil {
-			return server.FailedPage{}, err
-		}
-		for _, r := range recs {
-			page.Failed = append(page.Failed, failedDoc(r))
-			filter.After, size = r.ID, size+len(r.Record)
-		}
-		if len(recs) < filter.Limit {
-			return page, nil
-		}
-	}
-	page.NextAfter = filter.After
-	return page, nil
-}
-
-func failedDoc(r table.FailedRecord) server.FailedDoc {
-	d := server.FailedDoc{ID: r.ID, Pipeline: r.Pipeline, Table: r.Table, Stream: r.Stream, Position: tarn.Position{Shard: r.Shard, Offset: r.Offset},
-		Stage: r.Stage, Code: r.Code, Reason: r.Reason, Attempts: r.Attempts, Arrival: r.Arrival, FailedAt: r.FailedAt}
-	if json.Valid(r.Record) {
-		d.Record = r.Record
-	} else {
-		d.RecordBase64 = base64.StdEncoding.EncodeToString(r.Record)
-	}
-	return d
 }
 
 func reloadDoc(p project.Changes) server.ReloadDoc {

@@ -57,6 +57,7 @@ type Engine struct {
 	reason   atomic.Pointer[string] // why requests are not served; nil when ready
 	views    views
 	archives archives
+	replays  replays
 	disk     disk
 	marks    *marks
 	crawls   crawls

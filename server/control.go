@@ -36,14 +36,7 @@ type (
 	tableList   struct {
 		Tables []TableDoc `json:"tables"`
 	}
-	tableOut struct{ Body TableDoc }
-	failedIn struct {
-		Pipeline string `query:"pipeline" doc:"Only records of this pipeline"`
-		ID       int64  `query:"id" minimum:"0" doc:"Only this one"`
-		After    int64  `query:"after" minimum:"0" doc:"Only records with a greater id: the next page"`
-		Limit    int    `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"At most so many, in the order of their ids"`
-	}
-	failedOut  struct{ Body FailedPage }
+	tableOut   struct{ Body TableDoc }
 	verifyOut  struct{ Body VerifyDoc }
 	reloadOut  struct{ Body ReloadDoc }
 	maintainIn struct {
@@ -111,15 +104,7 @@ func (s *Server) registerControl(api huma.API) {
 			return &maintainOut{maintainList{list(v)}}, err
 		})
 	s.registerCrawls(api)
-	register(s, api, "GET", "/v1/failed", "list-failed", "pipelines", "Records that could not be delivered, with stage, reason and position",
-		func(ctx context.Context, in *failedIn) (*failedOut, error) {
-			if c.Failed == nil {
-				return nil, errNotOffered
-			}
-			v, err := c.Failed(ctx, FailedFilter{Pipeline: in.Pipeline, ID: in.ID, After: in.After, Limit: in.Limit})
-			v.Failed = list(v.Failed)
-			return &failedOut{v}, err
-		})
+	s.registerFailed(api)
 	register(s, api, "GET", "/v1/verify", "verify", "operations", "Prove from the stores that nothing accepted disappeared",
 		func(ctx context.Context, _ *none) (*verifyOut, error) {
 			v, err := call(ctx, c.Verify)

@@ -56,7 +56,10 @@ type Control struct {
 	Tables    func(context.Context) ([]TableDoc, error)
 	Table     func(ctx context.Context, name string) (TableDoc, error) // CodeNotFound
 	Failed    func(context.Context, FailedFilter) (FailedPage, error)
-	Verify    func(context.Context) (VerifyDoc, error)
+	// RetryFailed and DiscardFailed work on the next failed records of a filter, and say where to go on.
+	RetryFailed   func(context.Context, FailedFilter) (RetryDoc, error)
+	DiscardFailed func(context.Context, FailedFilter) (DiscardDoc, error)
+	Verify        func(context.Context) (VerifyDoc, error)
 	// Maintain runs tasks on one table in the order given, and returns what each did.
 	Maintain func(ctx context.Context, table string, tasks []string) ([]MaintenanceDoc, error)
 	// Reload reads the project again. A faulty project is an error and changes nothing.
@@ -70,14 +73,6 @@ type Control struct {
 	Flush func(ctx context.Context, pipeline string) error
 	// Pause stops or resumes the deliveries of a pipeline.
 	Pause func(pipeline string, on bool) error
-}
-
-// FailedFilter selects failed records. Zero values select all.
-type FailedFilter struct {
-	Pipeline string
-	ID       int64
-	After    int64 // only greater ids
-	Limit    int
 }
 
 // Server is the HTTP interface as a handler. It is safe for concurrent use.

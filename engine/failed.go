@@ -1,0 +1,195 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/delivery/replay"
+	"github.com/tarn-data/tarn/server"
+	"github.com/tarn-data/tarn/table"
+)
+
+func failedFilter(f server.FailedFilter) table.FailedFilter {
+	return table.FailedFilter{Pipeline: f.Pipeline, Table: f.Table, Stage: f.Stage, Since: f.Since, IDs: f.IDs, After: f.After}
+}
+
+// Failed returns a page of failed records, in the order of their ids: as many as f.Limit says, fewer
+// when they are large (I8).
+func (e *Engine) Failed(ctx context.Context, f server.FailedFilter) (server.FailedPage, error) {
+	filter := failedFilter(f)
+	var page server.FailedPage
+	for size := 0; len(page.Failed) < f.Limit && size < maxFailedBytes; {
+		filter.Limit = min(failedPage, f.Limit-len(page.Failed))
+		recs, err := e.store.FailedRecords(ctx, filter)
+		if err != nil {
+			return server.FailedPage{}, err
+		}
+		for _, r := range recs {
+			page.Failed = append(page.Failed, failedDoc(r))
+			filter.After, size = r.ID, size+len(r.Record)
+		}
+		if len(recs) < filter.Limit {
+			return page, nil
+		}
+	}
+	page.NextAfter = filter.After
+	return page, nil
+}
+
+func failedDoc(r table.FailedRecord) server.FailedDoc {
+	d := server.FailedDoc{ID: r.ID, Pipeline: r.Pipeline, Table: r.Table, Stream: r.Stream, Position: tarn.Position{Shard: r.Shard, Offset: r.Offset},
+		Stage: r.Stage, Code: r.Code, Reason: r.Reason, Attempts: r.Attempts, Arrival: r.Arrival, FailedAt: r.FailedAt}
+	if json.Valid(r.Record) {
+		d.Record = r.Record
+	} else {
+		d.RecordBase64 = base64.StdEncoding.EncodeToString(r.Record)
+	}
+	return d
+}
+
+// What one request settles, and one batch of it holds in memory (I8).
+const (
+	settleRecords = 10_000
+	retryRecords  = 5_000
+	retryBytes    = 16 << 20
+)
+
+// RetryFailed runs the next failed records that f selects through the pipelines as they are now, batch by
+// batch. Each batch is one commit (I2), so that a request that is cut off has done some of the work and
+// none of it twice.
+func (e *Engine) RetryFailed(ctx context.Context, f server.FailedFilter) (server.RetryDoc, error) {
+	var doc server.RetryDoc
+	filter, left := failedFilter(f), settleLimit(f)
+	for left > 0 {
+		recs, more, err := e.failedBatch(ctx, &filter, left)
+		if err != nil || len(recs) == 0 {
+			return doc, err
+		}
+		if err := e.retryBatch(ctx, recs, &doc); err != nil {
+			return doc, err
+		}
+		if left -= len(recs); !more {
+			return doc, nil
+		}
+	}
+	doc.NextAfter = filter.After
+	return doc, nil
+}
+
+func settleLimit(f server.FailedFilter) int {
+	if f.Limit > 0 {
+		return f.Limit
+	}
+	return settleRecords
+}
+
+// failedBatch reads the next records and moves filter behind them.
+func (e *Engine) failedBatch(ctx context.Context, filter *table.FailedFilter, most int) (recs []table.FailedRecord, more bool, err error) {
+	for size := 0; len(recs) < min(most, retryRecords) && size < retryBytes; {
+		filter.Limit = min(failedPage, min(most, retryRecords)-len(recs))
+		page, err := e.store.FailedRecords(ctx, *filter)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, r := range page {
+			filter.After, size = r.ID, size+len(r.Record)
+		}
+		recs = append(recs, page...)
+		if len(page) < filter.Limit {
+			return recs, false, nil
+		}
+	}
+	return recs, true, nil
+}
+
+// retryBatch retries records of any tables and adds to doc what became of them.
+func (e *Engine) retryBatch(ctx context.Context, recs []table.FailedRecord, doc *server.RetryDoc) error {
+	type origin struct{ table, stream string }
+	groups := map[origin][]table.FailedRecord{}
+	var order []origin
+	for _, r := range recs {
+		o := origin{r.Table, r.Stream}
+		if groups[o] == nil {
+			order = append(order, o)
+		}
+		groups[o] = append(groups[o], r)
+	}
+	for _, o := range order {
+		p, d := e.deliveryTo(o.table)
+		if p == nil || p.stream.Name() != o.stream {
+			doc.NoDelivery += int64(len(groups[o]))
+			continue
+		}
+		cfg, err := e.deliveryConfig(p.spec, d.spec, p.stream)
+		if err != nil {
+			return err
+		}
+		cfg.Metrics = delivery.Metrics{} // they have been counted
+		done, err := e.replays.share(o.table)
+		if err != nil {
+			return err
+		}
+		out, err := replay.Retry(ctx, cfg, e.store, groups[o])
+		done()
+		doc.Tried += out.Tried
+		doc.Settled += out.Settled
+		doc.Rows += out.Rows
+		doc.FailedAgain += out.Again
+		doc.NoBytes += out.NoBytes
+		if err != nil {
+			return fmt.Errorf("retry for table %s: %w", o.table, err)
+		}
+	}
+	return nil
+}
+
+// deliveryTo finds what delivers to a table, nil when nothing does.
+func (e *Engine) deliveryTo(table string) (*pipe, *runningDelivery) {
+	for _, p := range e.pipes() {
+		i := slices.IndexFunc(p.deliveries, func(d *runningDelivery) bool { return d.spec.Table == table })
+		if i >= 0 {
+			return p, p.deliveries[i]
+		}
+	}
+	return nil, nil
+}
+
+// DiscardFailed gives up the next failed records that f selects; they count as left out by the pipeline.
+func (e *Engine) DiscardFailed(ctx context.Context, f server.FailedFilter) (server.DiscardDoc, error) {
+	var doc server.DiscardDoc
+	filter := failedFilter(f)
+	tables, err := e.store.FailedTables(ctx, filter)
+	if err != nil {
+		return doc, err
+	}
+	for _, t := range tables {
+		done, err := e.replays.share(t)
+		if err != nil {
+			return doc, err
+		}
+		defer done()
+	}
+	for left := settleLimit(f); left > 0; {
+		filter.Limit = min(left, 1000)
+		ids, err := e.store.FailedIDs(ctx, filter)
+		if err != nil || len(ids) == 0 {
+			return doc, err
+		}
+		n, err := e.store.DropFailed(ctx, ids)
+		if err != nil {
+			return doc, err
+		}
+		doc.Discarded += int64(n)
+		filter.After = ids[len(ids)-1]
+		if left -= len(ids); len(ids) < filter.Limit {
+			return doc, nil
+		}
+	}
+	doc.NextAfter = filter.After
+	return doc, nil
+}

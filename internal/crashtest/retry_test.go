@@ -1,0 +1,99 @@
+package crashtest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tarn-data/tarn/internal/child"
+)
+
+// TestRetryKilled kills the server while it retries failed records and delivers others: every record is
+// in the table once or among the failed ones, at every start, and in the end all are in the table.
+func TestRetryKilled(t *testing.T) {
+	const records, rounds = 40_000, 5
+	rng := rand.New(rand.NewPCG(7, uint64(time.Now().UnixNano())))
+	dir, data := t.TempDir(), t.TempDir()
+	pipeline := func(check string) {
+		writeFile(t, dir, "pipelines/events.yaml", "pipeline: events\nschema: {id: BIGINT}\ntransform:\n  - validate: [{name: rule, check: "+check+"}]\n"+
+			"deliver:\n  - table: curated.events\n    buffer: {size: 1MiB, interval: 1s}\n")
+	}
+	writeFile(t, dir, "tarn.yaml", "version: 1\nname: retry\n")
+	pipeline("id >= 40000")
+	p, c := startReady(t, dir, data)
+	for at := 0; at < records; at += 10_000 {
+		postIDs(t, c, "events", at, 10_000)
+	}
+	if err := c.Act(within(t, 60*time.Second), "events", "flush"); err != nil {
+		t.Fatal(err)
+	}
+	wantRows(t, c, "SELECT count(*) FROM system.failed_records", fmt.Sprint(records))
+	pipeline("id >= 0")
+	for round := range rounds {
+		p.Kill()
+		p, c = startReady(t, dir, data)
+		verify(t, c.Base)
+		wantRows(t, c, "SELECT count(DISTINCT id) = count(*) FROM curated.events", "true")
+		wantRows(t, c, fmt.Sprintf("SELECT count(*) = %d FROM (SELECT id FROM curated.events WHERE id < %d UNION ALL SELECT id FROM system.failed_records)", records, records), "true")
+		postIDs(t, c, "events", records+round*100, 100)
+		go func() {
+			_, _ = c.Do(context.Background(), http.MethodPost, "/v1/failed/retry", map[string]string{"Content-Type": "application/json"}, []byte(`{"limit":10000}`))
+		}()
+		time.Sleep(time.Duration(30+rng.IntN(600)) * time.Millisecond)
+	}
+	p.Kill()
+	_, c = startReady(t, dir, data)
+	for range 5 {
+		if _, err := c.Do(within(t, 60*time.Second), http.MethodPost, "/v1/failed/retry", map[string]string{"Content-Type": "application/json"}, []byte(`{}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Act(within(t, 60*time.Second), "events", "flush"); err != nil {
+		t.Fatal(err)
+	}
+	total := records + rounds*100
+	wantRows(t, c, "SELECT count(*), count(DISTINCT id) FROM curated.events", fmt.Sprintf("%d %d", total, total))
+	wantRows(t, c, "SELECT count(*) FROM system.failed_records", "0")
+	verify(t, c.Base)
+}
+
+func writeFile(t *testing.T, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// postIDs posts n records with ids from from on.
+func postIDs(t *testing.T, c *child.Client, stream string, from, n int) {
+	t.Helper()
+	var body []byte
+	for i := range n {
+		body = fmt.Appendf(body, `{"id":%d}`+"\n", from+i)
+	}
+	if _, err := c.Do(within(t, 30*time.Second), http.MethodPost, "/v1/streams/"+stream+"/records", map[string]string{"Content-Type": "application/x-ndjson"}, body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantRows compares the one row of a query.
+func wantRows(t *testing.T, c *child.Client, query, want string) {
+	t.Helper()
+	rows, err := c.Rows(within(t, 60*time.Second), query)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	if len(rows) != 1 || strings.Join(rows[0], " ") != want {
+		t.Errorf("%s: %v, want %s", query, rows, want)
+	}
+}
