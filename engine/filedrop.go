@@ -60,11 +60,17 @@ func (e *Engine) closeFiles() error {
 // fileDoor returns the door through which files come into a pipeline. Without a folder of its own it
 // takes those that are pushed.
 func (e *Engine) fileDoor(spec project.Pipeline, s *stream.Stream) (*filedrop.Door, error) {
+	m, name := e.metrics, s.Name()
 	o := filedrop.Options{
 		Pipeline: spec.Name, Stream: s, Shards: spec.Stream.Shards, KeyPath: spec.Stream.PartitionKey,
 		Limits: record.Limits{RecordBytes: int(e.limits.RecordBytes)},
 		DB:     e.db, Bucket: e.bucket, Spool: e.path("staging", "runs"), SQL: e.fileSQL, Slots: e.dropped.slots, Admit: e.admit,
 		Hints: decode.Hints{Format: decode.Auto, Declared: spec.Schema}, Logger: e.log,
+		Count: func(accepted, rejected, bytes int64) {
+			m.IngestRecords.WithLabelValues(name).Add(float64(accepted))
+			m.IngestRejected.WithLabelValues(name).Add(float64(rejected))
+			m.IngestBytes.WithLabelValues(name).Add(float64(bytes))
+		},
 	}
 	for _, d := range spec.Deliveries {
 		o.Routes = append(o.Routes, filedrop.Route{Name: d.Name, When: d.When})

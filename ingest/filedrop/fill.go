@@ -65,7 +65,7 @@ func (d *Door) fill(ctx context.Context, t *taken, records decode.Records, rejec
 	}
 	o := &t.outcome
 	o.Accepted, o.Rejected, o.Rejects, o.Fault = 0, 0, nil, nil
-	o.Shards = slices.Clone(t.note.Shards)
+	o.Shards = append([]Shard{}, t.note.Shards...)
 	f := &filling{d: d, t: t, ids: requestsOf(d.o.Pipeline, t.id), have: have, next: t.note.Next, rejects: rejects, noted: d.o.Clock()}
 	// The appends must have ended when fill returns: they read the chunks.
 	ctx, cancel := context.WithCancel(ctx)

@@ -14,6 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/stream"
 	"github.com/tarn-data/tarn/stream/jetstream"
 )
@@ -79,6 +80,34 @@ func TestStopsAnywhere(t *testing.T) {
 		}
 		_ = os.RemoveAll(s.o.Folder)
 	})
+}
+
+// TestForgotten: where the stream lost sight of what a half taken file added to it, the file fails; to
+// guess would lose or double records.
+func TestForgotten(t *testing.T) {
+	s := newSite(t, 1).open()
+	if _, err := s.door.Push(t.Context(), "f.csv", strings.NewReader("a\n1\n2\n"), PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	half, err := s.door.find(t.Context(), hashOf("a\n1\n2\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	half.outcome = Outcome{File: "f.csv"} // as it was before the first record
+	half.state, half.note = taking, note{Cursors: []stream.Cursor{{Offset: 3, Seq: 2}}} // an end that the stream had once
+	if err := s.door.insert(t.Context(), half); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		out, err := s.door.Push(t.Context(), "f.csv", strings.NewReader("a\n1\n2\n"), PushOptions{})
+		if tarn.CodeOf(err) != tarn.CodeConflict || out.Fault == nil || !strings.Contains(out.Fault.Hint, "--again") {
+			t.Errorf("%v %+v", err, out)
+		}
+	}
+	out, err := s.door.Push(t.Context(), "f.csv", strings.NewReader("a\n1\n2\n"), PushOptions{Again: true})
+	if err != nil || out.Accepted != 2 || out.Take != 1 {
+		t.Errorf("%v %+v", err, out)
+	}
 }
 
 func TestMain(m *testing.M) {

@@ -51,6 +51,8 @@ type Options struct {
 	Settle time.Duration // a file that has not changed for so long is finished; 0 means 2 s
 	Hints  decode.Hints  // what the pipeline says about its files
 
+	// Count is told what a file that was brought to its end added. nil counts nothing.
+	Count  func(accepted, rejected, bytes int64)
 	Logger *slog.Logger
 	Clock  func() time.Time
 }
@@ -78,6 +80,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Admit == nil {
 		o.Admit = func() error { return nil }
+	}
+	if o.Count == nil {
+		o.Count = func(int64, int64, int64) {}
 	}
 	if o.Settle <= 0 {
 		o.Settle = 2 * time.Second

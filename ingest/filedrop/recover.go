@@ -39,8 +39,11 @@ func (d *Door) present(ctx context.Context, t *taken) (map[place]span, error) {
 
 func (d *Door) presentIn(ctx context.Context, shard int, c stream.Cursor, ids requests, found map[place]span) error {
 	end, err := d.o.Stream.Latest(ctx, shard)
-	if err != nil || end.Offset <= c.Offset {
+	if err != nil || end.Offset == c.Offset {
 		return err
+	}
+	if end.Offset < c.Offset {
+		return forgotten(shard, nil)
 	}
 	r, err := d.o.Stream.Reader(ctx, shard, c)
 	if err != nil {

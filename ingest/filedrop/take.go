@@ -41,8 +41,8 @@ func (d *Door) take(ctx context.Context, a arrival) (*taken, error) {
 		return t, nil
 	case t != nil && t.state == taking:
 		return t, d.finish(ctx, t)
-	case t != nil && t.state == failed && t.outcome.Accepted > 0 && !a.again:
-		// Some of it is in the stream: go on by the same plan, so that nothing is there twice.
+	case t != nil && t.state == failed && !a.again && (t.outcome.Accepted > 0 || t.outcome.Fault.Code == tarn.CodeConflict):
+		// Some of it is in the stream, or may be: go on by the same plan, so that nothing is there twice.
 		t.state = taking
 		return t, d.finish(ctx, t)
 	}
@@ -193,7 +193,11 @@ func (d *Door) finish(ctx context.Context, t *taken) error {
 	if err := list.keep(d.beside(t, ".rejected.ndjson")); err != nil {
 		return err
 	}
-	return d.saveEnd(ctx, t)
+	if err := d.saveEnd(ctx, t); err != nil {
+		return err
+	}
+	d.o.Count(t.outcome.Accepted, t.outcome.Rejected, t.size)
+	return nil
 }
 
 // resume brings to their end the files that a stop left halfway.
