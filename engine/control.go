@@ -18,7 +18,7 @@ import (
 
 // control is what the HTTP interface asks of the engine.
 func (e *Engine) control() server.Control {
-	return server.Control{Ready: e.reasons, Status: e.Status, Streams: e.Streams, Pipelines: e.Pipelines, Tables: e.Tables, Table: e.Table,
+	return server.Control{Ready: e.reasons, Refusing: e.refusing, Status: e.Status, Streams: e.Streams, Pipelines: e.Pipelines, Tables: e.Tables, Table: e.Table,
 		Failed: e.Failed, RetryFailed: e.RetryFailed, DiscardFailed: e.DiscardFailed, Verify: e.Verify, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause,
 		Crawl: e.Crawl, Crawlers: e.Crawlers}
 }

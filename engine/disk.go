@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"syscall"
@@ -42,9 +43,19 @@ func (e *Engine) lookAtDisk() {
 	if err := syscall.Statfs(e.opts.Data, &s); err != nil {
 		return // the next append will tell
 	}
+	e.noteDisk(int64(s.Bavail)*int64(s.Bsize), int64(s.Blocks)*int64(s.Bsize))
+}
+
+// noteDisk takes what the disk has, in bytes.
+func (e *Engine) noteDisk(free, total int64) {
 	was := e.disk.low()
-	e.disk.free.Store(int64(s.Bavail) * int64(s.Bsize))
-	e.disk.reserve.Store(reserve(int64(s.Blocks) * int64(s.Bsize)))
+	e.disk.free.Store(free)
+	e.disk.reserve.Store(reserve(total))
+	e.metrics.DiskFreeBytes.Set(float64(free))
+	e.metrics.IngestRefusing.Set(0)
+	if e.admit() != nil {
+		e.metrics.IngestRefusing.Set(1)
+	}
 	if now := e.disk.low(); now != was {
 		if now {
 			e.log.Error("the disk is nearly full: records are refused until there is room", "free_mib", e.disk.free.Load()>>20, "needed_mib", e.disk.reserve.Load()>>20)
@@ -55,6 +66,15 @@ func (e *Engine) lookAtDisk() {
 }
 
 func (d *disk) low() bool { return d.free.Load() < d.reserve.Load() }
+
+// refusing says why records are refused although requests are served, "" when they are taken.
+func (e *Engine) refusing() string {
+	var known *tarn.Error
+	if errors.As(e.admit(), &known) {
+		return known.Detail
+	}
+	return ""
+}
 
 // admit refuses records while they could not be kept.
 func (e *Engine) admit() error {

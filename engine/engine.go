@@ -124,6 +124,7 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 	if err := e.openStores(ctx, p); err != nil {
 		return err
 	}
+	e.lookAtDisk()
 	if err := e.listen(ctx, p); err != nil {
 		return err
 	}

@@ -49,6 +49,9 @@ type Control struct {
 	// Ready returns why requests cannot be served now (starting, draining), or nothing. It is
 	// asked on every request and must be cheap.
 	Ready func() (reasons []string)
+	// Refusing returns why records are refused though requests are served, "" when they are taken. It
+	// is called for /readyz.
+	Refusing func() string
 
 	Status    func(context.Context) (StatusDoc, error)
 	Streams   func(context.Context) ([]StreamDoc, error)
@@ -141,6 +144,13 @@ func (s *Server) mountOperations(api huma.API) {
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ready\n"))
+		if s.opts.Control.Refusing == nil {
+			return
+		}
+		// Queries are answered and deliveries go on, so that nobody should be sent elsewhere.
+		if why := s.opts.Control.Refusing(); why != "" {
+			_, _ = w.Write([]byte("records are refused: " + why + "\n"))
+		}
 	})
 	metrics := promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelError)})
 	add("/metrics", "metrics", "Metrics in the Prometheus text format", text("metrics"), metrics.ServeHTTP)

@@ -184,6 +184,18 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
+// TestRefusingRecords: who only refuses records is ready, and says so.
+func TestRefusingRecords(t *testing.T) {
+	why := "the disk has 3 MiB left"
+	f := (&fixture{control: server.Control{Refusing: func() string { return why }}}).open(t, nil)
+	for _, want := range []string{"ready\nrecords are refused: the disk has 3 MiB left\n", "ready\n"} {
+		if resp, body := f.call(t, "GET", "/readyz", ""); resp.StatusCode != 200 || string(body) != want {
+			t.Errorf("%d %q, want %q", resp.StatusCode, body, want)
+		}
+		why = ""
+	}
+}
+
 func TestListen(t *testing.T) {
 	for addr, code := range map[string]tarn.Code{
 		"127.0.0.1:0": "", "localhost:0": "", "[::1]:0": "",

@@ -19,6 +19,8 @@ type Metrics struct {
 	IngestBytes     *prometheus.CounterVec   // stream: body bytes acknowledged, after decompression
 	IngestSeconds   *prometheus.HistogramVec // stream: first byte of the body to the answer
 	IngestBodyBytes prometheus.Gauge         // bytes held by bodies in flight (bounded by I8)
+	IngestRefusing  prometheus.Gauge         // 1 while records are refused because they could not be kept
+	DiskFreeBytes   prometheus.Gauge         // of the data folder
 
 	// Streams.
 	StreamBatchRecords *prometheus.HistogramVec // stream: records of one durable message
@@ -69,6 +71,8 @@ func New(reg prometheus.Registerer) *Metrics {
 		IngestRejected:  f.counters("ingest_rejected_records_total", "Records answered as rejected.", "stream"),
 		IngestBytes:     f.counters("ingest_bytes_total", "Body bytes acknowledged, after decompression.", "stream"),
 		IngestSeconds:   f.histograms("ingest_seconds", "Time from the body's first byte to the answer.", latency, "stream"),
+		IngestRefusing:  f.gauges("ingest_refusing", "1 while records are refused because they could not be kept.").With(nil),
+		DiskFreeBytes:   f.gauges("disk_free_bytes", "Free space of the data folder's disk.").With(nil),
 		IngestBodyBytes: f.gauges("ingest_inflight_body_bytes", "Bytes held by request bodies in flight.").With(nil),
 
 		StreamBatchRecords: f.histograms("stream_batch_records", "Records of one durable stream message.", counts, "stream"),
