@@ -80,6 +80,22 @@ func Records(answer []byte) ([][]byte, error) {
 	return out, nil
 }
 
+// State returns what an answer that is an object holds under "state", for the next run, as JSON without
+// white space around it; nil when there is none. The answer is one that Records reads.
+func State(answer []byte) []byte {
+	list := bytes.TrimLeft(answer, " \t\r\n")
+	if len(list) == 0 || list[0] != '{' {
+		return nil
+	}
+	var doc struct {
+		State json.RawMessage `json:"state"`
+	}
+	if json.Unmarshal(list, &doc) != nil {
+		return nil
+	}
+	return doc.State
+}
+
 func notRecords(err error) error {
 	return &tarn.Error{
 		Code: tarn.CodeInvalid, Detail: fmt.Sprintf("the function's answer is not a list of records: %v", err),

@@ -73,6 +73,17 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+func TestState(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"records":[],"state":{"since": 7}}`: `{"since": 7}`, ` {"state":"x"}`: `"x"`, `{"state":null}`: "null",
+		`{"records":[]}`: "", `[1]`: "", `null`: "", ``: "", `{`: "",
+	} {
+		if got := string(schedule.State([]byte(answer))); got != want {
+			t.Errorf("%s: %q, want %q", answer, got, want)
+		}
+	}
+}
+
 func FuzzRecords(f *testing.F) {
 	for _, seed := range []string{`[{"a":1},"x"]`, `{"records":["x\u00fc",7,null,[]]}`, `null`, `{}`, `[`} {
 		f.Add([]byte(seed))

@@ -44,6 +44,15 @@ type Metrics struct {
 	CommitSeconds      *prometheus.HistogramVec // table: metadata and positions in one transaction
 	MaintenanceSeconds *prometheus.HistogramVec // table, task
 
+	// Functions.
+	FunctionInvocations *prometheus.CounterVec   // function, outcome: "ok" or a tarn.Code
+	FunctionSeconds     *prometheus.HistogramVec // function: of the answered ones, without waiting for a worker
+	FunctionColdStarts  *prometheus.CounterVec   // function
+	FunctionColdSeconds *prometheus.HistogramVec // function: process start to its first request for work
+	FunctionWorkers     *prometheus.GaugeVec     // function, state: "busy" or "idle"
+	SourceRuns          *prometheus.CounterVec   // pipeline, outcome: "ok" or a tarn.Code
+	SourceRecords       *prometheus.CounterVec   // pipeline: records appended by runs
+
 	// Queries.
 	QuerySeconds *prometheus.HistogramVec // outcome: "ok" or a tarn.Code
 	QueryRows    prometheus.Counter
@@ -94,6 +103,14 @@ func New(reg prometheus.Registerer) *Metrics {
 		FlushSeconds:       f.histograms("flush_seconds", "Time to turn staged rows into durable data files.", latency, "table"),
 		CommitSeconds:      f.histograms("commit_seconds", "Time of one table commit.", latency, "table"),
 		MaintenanceSeconds: f.histograms("maintenance_seconds", "Time of one maintenance task.", latency, "table", "task"),
+
+		FunctionInvocations: f.counters("function_invocations_total", "Invocations of functions that ended, by outcome.", "function", "outcome"),
+		FunctionSeconds:     f.histograms("function_seconds", "Time of answered invocations, without waiting for a worker.", latency, "function"),
+		FunctionColdStarts:  f.counters("function_cold_starts_total", "Workers that got to their first request for work.", "function"),
+		FunctionColdSeconds: f.histograms("function_cold_start_seconds", "Time from starting a worker to its first request for work.", latency, "function"),
+		FunctionWorkers:     f.gauges("function_workers", "Worker processes, by what they do.", "function", "state"),
+		SourceRuns:          f.counters("source_runs_total", "Runs of source functions that ended, by outcome.", "pipeline", "outcome"),
+		SourceRecords:       f.counters("source_records_total", "Records that runs of source functions appended.", "pipeline"),
 
 		QuerySeconds: f.histograms("query_seconds", "Time of SQL queries, by outcome.", latency, "outcome"),
 		QueryRows:    f.counters("query_rows_total", "Rows sent to SQL clients.").With(nil),
