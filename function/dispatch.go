@@ -79,6 +79,9 @@ func (p *Pool) next(w *worker) *call {
 		w.initialized, w.finished = true, time.Now()
 		p.ready, p.broken = true, nil
 		p.stats.ColdStart = time.Since(w.begun)
+		if p.opts.Observe.Loaded != nil {
+			p.opts.Observe.Loaded(p.stats.ColdStart)
+		}
 		p.notify()
 	}
 	if len(p.waiting) > 0 {

@@ -20,9 +20,16 @@ type Options struct {
 	Logger  *slog.Logger     // nil: nothing is logged
 	Logs    *Logs            // output of the function; nil: it is thrown away
 	Clock   func() time.Time // nil: time.Now
+	Observe Observer         // is told what happens, for metrics
 
 	IdleTimeout time.Duration // after which workers beyond the first are stopped; default one minute
 	InitTimeout time.Duration // for a worker to ask for its first invocation; default the longer of 10 s and Spec.Timeout
+}
+
+// Observer is told what a pool does. Functions that are nil are not called; the others must be quick.
+type Observer struct {
+	Invoked func(took time.Duration, err error) // an invocation ended; took does not count waiting for a worker
+	Loaded  func(took time.Duration)            // a worker has loaded the function, so long after its process started
 }
 
 // Pool is one version of a function: a queue and up to Spec.Concurrency workers, each a process with
@@ -208,6 +215,9 @@ func (p *Pool) await(ctx context.Context, c *call, w *worker) ([]byte, error) {
 
 // account counts the end of an invocation and returns its error.
 func (p *Pool) account(c *call, err error) error {
+	if p.opts.Observe.Invoked != nil {
+		p.opts.Observe.Invoked(time.Since(c.started), err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.stats.Invocations++
