@@ -20,7 +20,7 @@ import (
 func (e *Engine) control() server.Control {
 	return server.Control{Ready: e.reasons, Refusing: e.refusing, Status: e.Status, Streams: e.Streams, Pipelines: e.Pipelines, Tables: e.Tables, Table: e.Table,
 		Failed: e.Failed, RetryFailed: e.RetryFailed, DiscardFailed: e.DiscardFailed, Verify: e.Verify, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause,
-		Crawl: e.Crawl, Crawlers: e.Crawlers}
+		Crawl: e.Crawl, Crawlers: e.Crawlers, Functions: e.Functions, Invoke: e.Invoke, FunctionLogs: e.FunctionLogs}
 }
 
 // Project returns the project that runs, as its MarshalJSON writes it: without passwords.
@@ -123,6 +123,7 @@ func (e *Engine) Pipelines(ctx context.Context) ([]server.PipelineDoc, error) {
 		if doc.RawBackup, err = describeBackup(ctx, p); err != nil {
 			return nil, err
 		}
+		doc.Source = describeSource(p)
 		docs = append(docs, doc)
 	}
 	return docs, nil

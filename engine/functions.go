@@ -69,7 +69,7 @@ func (e *Engine) host(ctx context.Context, p *project.Project, spec project.Func
 	case err != nil:
 	case was == nil || was.host.Pool() == nil:
 		now.logs = function.NewLogs(function.LogsOptions{})
-		now.host = function.NewHost(function.Options{Spec: run, WorkDir: e.path("staging", "functions", spec.Name), Logger: e.log, Logs: now.logs})
+		now.host = function.NewHost(function.Options{Spec: run, WorkDir: e.path("staging", "functions", spec.Name), Logger: e.log, Logs: now.logs, Observe: e.observe(spec.Name)})
 		if err = now.host.Start(ctx); err == nil {
 			e.sayIsolation(spec, now.host.Pool().Isolation())
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/delivery/raw"
 	"github.com/tarn-data/tarn/ingest/filedrop"
+	"github.com/tarn-data/tarn/ingest/pull"
 	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/server"
 	"github.com/tarn-data/tarn/stream"
@@ -29,6 +30,7 @@ type pipe struct {
 	deliveries []*runningDelivery
 	backup     *raw.Writer    // nil without raw_backup
 	files      *filedrop.Door // nil where records are opaque
+	puller     *pull.Puller   // nil where the source is no function
 	stop       context.CancelFunc
 	done       sync.WaitGroup
 }
@@ -121,7 +123,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	}
 	failed := []error{broken} // the other pipelines run all the same
 	for _, spec := range starts {
-		pi, err := e.start(ctx, spec, kept[spec.Name])
+		pi, err := e.start(ctx, p, spec, kept[spec.Name])
 		if err != nil {
 			failed = append(failed, fmt.Errorf("pipeline %s does not start: %w", spec.Name, err))
 			continue
@@ -166,7 +168,7 @@ func same(a, b project.Pipeline) bool {
 }
 
 // start opens the stream of a pipeline and runs its deliveries.
-func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Stream) (_ *pipe, err error) {
+func (e *Engine) start(ctx context.Context, in *project.Project, spec project.Pipeline, s *stream.Stream) (_ *pipe, err error) {
 	p := &pipe{spec: spec, stream: s}
 	defer func() {
 		if err != nil && p.stream != nil { // nobody else has it any more
@@ -211,6 +213,9 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 			return nil, err
 		}
 	}
+	if p.puller, err = e.sourceFunction(in, spec, p.stream); err != nil {
+		return nil, err
+	}
 	if spec.RawBackup {
 		if p.backup, err = e.newBackup(ctx, spec, p.stream); err != nil {
 			return nil, err
@@ -223,6 +228,9 @@ func (e *Engine) start(ctx context.Context, spec project.Pipeline, s *stream.Str
 	}
 	if p.files != nil {
 		p.done.Go(func() { _ = p.files.Run(run) })
+	}
+	if p.puller != nil {
+		p.done.Go(func() { _ = p.puller.Run(run) })
 	}
 	for _, d := range p.deliveries {
 		p.done.Go(func() { _ = d.worker.Run(run) })
@@ -324,8 +332,8 @@ func (e *Engine) Flush(ctx context.Context, name string) error {
 	return nil
 }
 
-// Pause stops or resumes the deliveries of a pipeline until the engine ends. Records are still
-// accepted and stay in the stream.
+// Pause stops or resumes the deliveries of a pipeline, and the runs of its source function, until the
+// engine ends. Records are still accepted and stay in the stream.
 func (e *Engine) Pause(name string, on bool) error {
 	p := e.running.Load().byName[name]
 	if p == nil {
@@ -338,6 +346,9 @@ func (e *Engine) Pause(name string, on bool) error {
 	}
 	for _, d := range p.deliveries {
 		d.worker.Pause(on)
+	}
+	if p.puller != nil {
+		p.puller.Pause(on)
 	}
 	return nil
 }

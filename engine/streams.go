@@ -128,6 +128,7 @@ func (e *Engine) measureOnce(ctx context.Context, g gauges) error {
 			g.set(float64(d.TailRows), e.metrics.TailRows, d.Table)
 		}
 	}
+	e.measureFunctions(g)
 	g.sweep()
 	for name, memory := range map[string]func(context.Context) (int64, error){"convert": e.convert.Memory, "query": e.queries.Memory} {
 		n, err := memory(ctx)

@@ -22,10 +22,6 @@ func checkWired(p *project.Project) error {
 
 // notWired names the first thing of a pipeline that the engine does not run, "" for none.
 func notWired(p *project.Pipeline) string {
-	switch {
-	case p.Source.Function != nil:
-		return "source: function"
-	}
 	for i, d := range p.Deliveries {
 		switch {
 		case d.Database != nil:

@@ -31,6 +31,6 @@ func (s *Server) registerPipelineActions(api huma.API) {
 		return func(_ context.Context, name string) error { return c.Pause(name, on) }
 	}
 	action("flush", "Commit everything accepted until now, and wait for that", c.Flush)
-	action("pause", "Stop delivery; records are still accepted and stay in the stream", pause(true))
+	action("pause", "Stop delivery, and the runs of a source function; records are still accepted and stay in the stream", pause(true))
 	action("resume", "Go on with delivery", pause(false))
 }

@@ -72,6 +72,7 @@ type PipelineDoc struct {
 	Owner       string        `json:"owner,omitempty"`
 	Description string        `json:"description,omitempty"`
 	Stream      string        `json:"stream"`
+	Source      *SourceDoc    `json:"source,omitempty" doc:"Present when a function brings the records"`
 	Deliveries  []DeliveryDoc `json:"deliveries"`
 	RawBackup   *RawBackupDoc `json:"raw_backup,omitempty"`
 }

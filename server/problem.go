@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/function"
 	"github.com/tarn-data/tarn/project"
 )
 
@@ -40,6 +41,7 @@ var statuses = map[tarn.Code]kind{
 	tarn.CodeInvalidJSON:    {http.StatusUnprocessableEntity, "Not valid JSON"},
 	tarn.CodeRecordTooLarge: {http.StatusRequestEntityTooLarge, "A record is over its limit"},
 	tarn.CodeSchema:         {http.StatusUnprocessableEntity, "Does not fit the schema"},
+	function.CodeFailed:     {http.StatusBadGateway, "The function failed"},
 	tarn.CodeInternal:       {http.StatusInternalServerError, "Internal error"},
 }
 

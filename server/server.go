@@ -14,6 +14,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/catalog"
+	"github.com/tarn-data/tarn/function"
 	"github.com/tarn-data/tarn/internal/telemetry"
 	"github.com/tarn-data/tarn/query"
 	"github.com/tarn-data/tarn/stream"
@@ -72,6 +73,11 @@ type Control struct {
 	// Crawl brings external tables up to date; Crawlers lists the crawlers of the project.
 	Crawl    func(context.Context, CrawlRequest) (*catalog.Report, error)
 	Crawlers func(context.Context) ([]CrawlerDoc, error)
+	// Functions describes the functions of the project; Invoke runs one on an event; FunctionLogs finds
+	// its output. Both answer CodeNotFound for a name that does not exist.
+	Functions    func(context.Context) ([]FunctionDoc, error)
+	Invoke       func(ctx context.Context, name string, in function.Invocation) ([]byte, error)
+	FunctionLogs func(name string) (*function.Logs, error)
 	// Flush commits what a pipeline has accepted and returns when that is done.
 	Flush func(ctx context.Context, pipeline string) error
 	// Pause stops or resumes the deliveries of a pipeline.
@@ -94,6 +100,7 @@ func New(o Options) (*Server, error) {
 	s.registerControl(api)
 	s.mountStreams(api)
 	s.mountRuns(api)
+	s.mountFunctions(api)
 	s.mountSQL(api)
 	s.mountOperations(api)
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // huma's own error, which no answer uses

@@ -49,6 +49,9 @@ func (a *app) pipelinesLs(ctx context.Context) error {
 		return err
 	}
 	for _, p := range doc.Pipelines {
+		if p.Source != nil {
+			fmt.Fprintf(a.out, "%s ← %s: %s\n", p.Name, p.Source.Function, screen.Visible(sourceText(p.Source)))
+		}
 		if b := p.RawBackup; b != nil && b.LastError != "" {
 			fmt.Fprintf(a.out, "%s → %s: %s\n", p.Name, b.Table, screen.Visible(b.LastError))
 		}
@@ -61,6 +64,31 @@ func (a *app) pipelinesLs(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sourceText says in one line what a source function does.
+func sourceText(s *server.SourceDoc) string {
+	text := s.When + ", " + s.State
+	if s.NextRun != nil {
+		text += " for " + screen.Time(s.NextRun)
+	}
+	text += "; " + screen.Plural(s.Runs, "run") + ", " + screen.Plural(s.Records, "record")
+	if s.FailedRuns > 0 {
+		text += ", " + screen.Count(s.FailedRuns) + " failed"
+	}
+	if s.SkippedSlots > 0 {
+		text += ", " + screen.Plural(s.SkippedSlots, "slot") + " passed over"
+	}
+	if r := s.LastRun; r != nil && r.Rejected > 0 {
+		text += "; of the last run " + screen.Plural(r.Rejected, "record") + " rejected"
+	}
+	if s.Error != "" {
+		return text + "; " + s.Error
+	}
+	if r := s.LastRun; r != nil && r.Error != "" {
+		text += "; the last run failed: " + r.Error
+	}
+	return text
 }
 
 func behind(seconds float64) string {

@@ -45,7 +45,7 @@ type Metrics struct {
 	MaintenanceSeconds *prometheus.HistogramVec // table, task
 
 	// Functions.
-	FunctionInvocations *prometheus.CounterVec   // function, outcome: "ok" or a tarn.Code
+	FunctionInvocations *prometheus.CounterVec   // function, outcome: ok, error, timeout, crash or canceled
 	FunctionSeconds     *prometheus.HistogramVec // function: of the answered ones, without waiting for a worker
 	FunctionColdStarts  *prometheus.CounterVec   // function
 	FunctionColdSeconds *prometheus.HistogramVec // function: process start to its first request for work

@@ -57,6 +57,14 @@ type Error struct {
 	RetryAfter time.Duration
 	Rejected   []record.Reject // of a batch of which nothing was accepted
 	Total      int             // rejected records, when more than listed
+	RequestID  string          // of the invocation of a function
+	Function   *FunctionError  // what the function said of its error
+}
+
+// FunctionError is the member error of the problem of a failed invocation.
+type FunctionError struct {
+	Type, Message, Status string
+	Stack                 []string
 }
 
 // Error implements error.
@@ -164,6 +172,8 @@ func readProblem(resp *http.Response) error {
 		Hint          string          `json:"hint"`
 		Rejected      []record.Reject `json:"rejected"`
 		RejectedTotal int             `json:"rejected_total"`
+		RequestID     string          `json:"request_id"`
+		Function      *FunctionError  `json:"error"`
 	}
 	t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if t != "application/problem+json" || json.Unmarshal(body, &doc) != nil || doc.Code == "" {
@@ -171,6 +181,7 @@ func readProblem(resp *http.Response) error {
 		return e
 	}
 	e.Problem = tarn.Error{Code: doc.Code, Detail: doc.Detail, Hint: doc.Hint}
+	e.RequestID, e.Function = doc.RequestID, doc.Function
 	e.Rejected, e.Total = doc.Rejected, max(doc.RejectedTotal, len(doc.Rejected))
 	return e
 }
