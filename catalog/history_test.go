@@ -193,6 +193,33 @@ func TestOnSchemaChange(t *testing.T) {
 	}
 }
 
+// TestPartitionValues: what a folder is called is what DuckDB reads of it, and files are pruned by it.
+func TestPartitionValues(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for i, value := range []string{"a b", "a%20b", "a+b", "%zz", "a%2Fb", "ä", "%C3%A4", "'", "100%", ""} {
+		f.put("t/s="+value+"/"+string(rune('a'+i))+".csv", "id,v\n1,2\n")
+	}
+	f.crawl()
+	tb, err := f.c.Table(t.Context(), "raw.t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := tb.View(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range v.Files {
+		from, err := v.Relation(t.Context(), map[string]bool{file.Path: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := f.query("SELECT s FROM " + from)[0], file.Parts[3]; got != want {
+			t.Errorf("%s: DuckDB reads %q, we %q", file.Path, got, want)
+		}
+	}
+}
+
 // TestChangedSince: what is known of a file that has changed since it was crawled is not used.
 func TestChangedSince(t *testing.T) {
 	t.Parallel()

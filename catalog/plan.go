@@ -151,7 +151,7 @@ func (c *crawl) planTable(name string, g *group) (*planned, error) {
 func (c *crawl) leaveMisfits(g *group, old *Table) {
 	columns := old.Columns()
 	g.files = slices.DeleteFunc(g.files, func(f *file) bool {
-		why := misfits(c.layouts[f.layout], columns)
+		why := misfits(c.layouts[f.layout], f.parts, columns)
 		if why != "" {
 			f.table, f.reason, f.detail = "", Mismatch, why
 		}

@@ -144,8 +144,9 @@ func replace(old, have []SchemaColumn, next int) (columns []SchemaColumn, change
 	return columns, changes
 }
 
-// misfits says which column of a layout cannot be read into a schema that stays as it is, "" for none.
-func misfits(l Layout, columns []SchemaColumn) string {
+// misfits says which columns and partitions of a file cannot be read into a schema that stays as it
+// is, "" for none.
+func misfits(l Layout, parts []partition, columns []SchemaColumn) string {
 	var why []string
 	for _, c := range l.Columns {
 		i := columnIndex(columns, c.Name)
@@ -154,6 +155,17 @@ func misfits(l Layout, columns []SchemaColumn) string {
 		}
 		if want, _ := tarn.ParseType(columns[i].Type); !fits(c.typeOf(), want) {
 			why = append(why, fmt.Sprintf("%s is %s where the table has %s", c.Name, c.Type, columns[i].Type))
+		}
+	}
+	for _, p := range parts {
+		i := columnIndex(columns, p.key)
+		if i < 0 {
+			continue
+		}
+		if want, _ := tarn.ParseType(columns[i].Type); !p.null {
+			if _, ok := p.bound(want); !ok {
+				why = append(why, fmt.Sprintf("the partition %s=%s is no %s", p.key, p.value, columns[i].Type))
+			}
 		}
 	}
 	return strings.Join(why, ", ")

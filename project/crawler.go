@@ -100,9 +100,6 @@ func (l *loader) checkCrawlers(files []crawlerFile, pipelines []pipelineFile) {
 	}
 }
 
-// projectFolders are the folders of a project that hold no data.
-var projectFolders = []string{pipelinesDir, functionsDir, crawlersDir, "sql", "tests"}
-
 // crawlerPlace checks that a crawler has one place to look, and that it is not Tarn's own.
 func (l *loader) crawlerPlace(f crawlerFile) {
 	hasPath, hasPrefix := f.doc.Has("path"), f.doc.Has("prefix")
@@ -114,7 +111,7 @@ func (l *loader) crawlerPlace(f crawlerFile) {
 	case f.model.Path != "":
 		root, _, _ := strings.Cut(string(f.model.Path), "/")
 		switch {
-		case slices.Contains(projectFolders, root):
+		case slices.Contains(ownFolders, root):
 			l.fault(f.yamlFile, "path", tarn.CodeConflict, string(f.model.Path)+" is a folder of the project", "crawl the folder that holds the data")
 		case root == ".tarn":
 			l.fault(f.yamlFile, "path", tarn.CodeConflict, string(f.model.Path)+" is in the data folder", "write prefix: raw/FOLDER for a folder of the lake")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/catalog"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/client"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
@@ -90,11 +91,15 @@ func (r *crawler) run(c *cobra.Command, what string) error {
 		return err
 	}
 	if r.forget {
-		if err := open.Forget(c.Context(), r.spec.Name); err != nil {
-			return err
+		err := open.Forget(c.Context(), what) // a crawler that the project has no more
+		if tarn.CodeOf(err) == tarn.CodeNotFound {
+			what = r.spec.Name
+			err = open.Forget(c.Context(), what)
 		}
-		fmt.Fprintf(r.app.out, "forgot %s\n", screen.Visible(r.spec.Name))
-		return nil
+		if err == nil {
+			fmt.Fprintf(r.app.out, "forgot %s\n", screen.Visible(what))
+		}
+		return err
 	}
 	report, err := open.Crawl(c.Context(), r.spec, r.dryRun)
 	p.end()
