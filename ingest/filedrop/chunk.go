@@ -79,6 +79,14 @@ func (k *chunker) fill(c *chunk) error {
 	for !k.end {
 		rec, line, err := k.records.Next()
 		k.line = line
+		if err == nil {
+			if len(c.body) > 0 && len(c.body)+len(rec)+len(k.lineage)+24 > k.bytes {
+				k.held = append([]byte{}, rec...)
+				return nil
+			}
+			k.add(c, rec, line)
+			continue
+		}
 		var bad *decode.Reject
 		switch {
 		case errors.As(err, &bad):
@@ -86,19 +94,13 @@ func (k *chunker) fill(c *chunk) error {
 			if c.badAll >= maxBad {
 				return nil
 			}
-			continue
 		case err == io.EOF:
 			k.end = true
 			return nil
-		case err != nil:
+		default:
 			k.end = true
 			return err
 		}
-		if len(c.body) > 0 && len(c.body)+len(rec)+len(k.lineage)+24 > k.bytes {
-			k.held = append([]byte{}, rec...)
-			return nil
-		}
-		k.add(c, rec, line)
 	}
 	if len(c.starts) == 0 {
 		return io.EOF

@@ -149,4 +149,3 @@ func TestDamagedInTheMiddle(t *testing.T) {
 	s.drop("f.ndjson.gz", string(whole))
 	s.until("done/f.ndjson.gz")
 }
-

@@ -99,6 +99,9 @@ func (t *table) object(dst, text []byte) []byte {
 func appendField(dst, value []byte, kind Kind) []byte {
 	switch kind {
 	case NumberKind:
+		if isNumber(value) {
+			return append(dst, value...)
+		}
 		if n := bytes.Trim(value, " "); isNumber(n) {
 			return append(dst, n...)
 		}

@@ -251,6 +251,20 @@ func TestAvro(t *testing.T) {
 	}
 }
 
+// TestAppendString writes every byte at every place among others, and compares with encoding/json.
+func TestAppendString(t *testing.T) {
+	for c := range 128 {
+		for at := range 20 {
+			s := []byte("abcdefghijklmnopqrst")
+			s[at] = byte(c)
+			var back string
+			if err := json.Unmarshal(appendString(nil, s), &back); err != nil || back != string(s) {
+				t.Fatalf("%q: %q, %v", s, back, err)
+			}
+		}
+	}
+}
+
 // FuzzRead holds for any file: reading ends, gives the same in any portions, and every row of CSV or
 // text in UTF-8 is valid JSON on one line.
 func FuzzRead(f *testing.F) {

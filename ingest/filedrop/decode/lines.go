@@ -1,6 +1,8 @@
 package decode
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 
@@ -53,10 +55,8 @@ const hexDigits = "0123456789abcdef"
 func appendString(dst, s []byte) []byte {
 	dst = append(dst, '"')
 	from := 0
-	for i, c := range s {
-		if c >= ' ' && c != '"' && c != '\\' {
-			continue
-		}
+	for i := special(s, 0); i < len(s); i = special(s, i+1) {
+		c := s[i]
 		dst = append(dst, s[from:i]...)
 		from = i + 1
 		switch c {
@@ -73,6 +73,25 @@ func appendString(dst, s []byte) []byte {
 		}
 	}
 	return append(append(dst, s[from:]...), '"')
+}
+
+// special returns the index of the first byte from i on that a JSON string must escape, or len(s). It
+// looks at eight bytes at a time.
+func special(s []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(s); i += 8 {
+		w := binary.LittleEndian.Uint64(s[i:])
+		quote, slash := w^0x22*ones, w^0x5c*ones
+		if m := ((w-0x20*ones)&^w | (quote-ones)&^quote | (slash-ones)&^slash) & highs; m != 0 {
+			return i + bits.TrailingZeros64(m)>>3
+		}
+	}
+	for ; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
+			return i
+		}
+	}
+	return i
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
