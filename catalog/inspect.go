@@ -52,7 +52,7 @@ func (c *crawl) inspect(ctx context.Context, f found) (content, error) {
 			return r, refuse(Unreadable, "it cannot be read to the end")
 		}
 	}
-	if err := wholeArchive(file, shape.Compression); err != nil {
+	if err := wholeArchive(ctx, file, shape.Compression); err != nil {
 		return r, err
 	}
 	r.layout = Layout{Format: shape.Format, Compression: shape.Compression, Encoding: shape.Encoding, Array: shape.Array}
@@ -92,7 +92,7 @@ func fingerprint(file *os.File) (string, error) {
 }
 
 // wholeArchive unpacks a compressed file to its end: DuckDB takes one that was cut off for whole.
-func wholeArchive(file *os.File, compression string) error {
+func wholeArchive(ctx context.Context, file *os.File, compression string) error {
 	if compression == "" {
 		return nil
 	}
@@ -102,9 +102,15 @@ func wholeArchive(file *os.File, compression string) error {
 	r, err := unpacker(file, compression)
 	if err == nil {
 		defer r.Close()
-		_, err = io.Copy(io.Discard, r)
+		for err == nil && ctx.Err() == nil { // it may be of any size
+			_, err = io.CopyN(io.Discard, r, 16<<20)
+		}
 	}
 	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return refuse(Unfinished, "its "+compression+" data is cut off, or still being written")
 	case err != nil:
