@@ -109,7 +109,7 @@ func wholeArchive(ctx context.Context, file *os.File, compression string) error 
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF):
 		return nil
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return refuse(Unfinished, "its "+compression+" data is cut off, or still being written")
