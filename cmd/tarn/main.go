@@ -1,5 +1,5 @@
 // Command tarn is the command line of Tarn: it runs a lake (up, demo), checks projects (init,
-// validate, plan, schema), and talks to a running lake over its HTTP interface (put, sql, streams,
+// validate, plan, schema, test), and talks to a running lake over its HTTP interface (put, sql, streams,
 // tables, failed, pipelines, verify).
 //
 // Arguments, a terminal or a pipe enter; data leaves on standard output, everything else on
