@@ -156,6 +156,12 @@ func (t *Tx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
 	return changed(t.tx.ExecContext(ctx, t.db.bind(q), args...))
 }
 
+// Prepare readies a statement with ? placeholders that runs several times in the transaction. The
+// caller closes it.
+func (t *Tx) Prepare(ctx context.Context, q string) (*sql.Stmt, error) {
+	return t.tx.PrepareContext(ctx, t.db.bind(q))
+}
+
 func changed(res sql.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, err

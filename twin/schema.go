@@ -1,0 +1,65 @@
+package twin
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/tarn-data/tarn"
+)
+
+// Unknown says what becomes of metrics that the schema does not name.
+type Unknown string
+
+// The policies. The zero value accepts.
+const (
+	Accept Unknown = "accept"
+	Tag    Unknown = "tag" // accepted, and marked as unknown in every answer
+	Reject Unknown = "reject"
+)
+
+// Spec is what a project says of a twin. It is not changed after Store.Configure has it.
+type Spec struct {
+	Name        string
+	ExpireAfter time.Duration // 0 never
+	Unknown     Unknown
+	History     string                           // table of the lake, or empty
+	Types       map[string]map[string]MetricSpec // by type of component and metric; nil allows everything
+}
+
+// MetricSpec is what values of a metric look like.
+type MetricSpec struct {
+	Kind Kind
+	Unit string // empty when it is not declared
+}
+
+// admit applies the schema to an update: it fills in the unit, and reports whether the metric is
+// unknown. Errors: CodeSchema.
+//
+// What is decided depends on the update alone, so that the order of updates does not matter. A value
+// of another kind or unit than declared is refused whatever the policy: it would be taken for what it
+// is not.
+func (s *Spec) admit(u *Update) (unknown bool, err error) {
+	if s.Types == nil || u.Value.kind == Removed {
+		return false, nil
+	}
+	m, declared := s.Types[u.Type][u.Metric]
+	if !declared {
+		if s.Unknown == Reject {
+			return false, &tarn.Error{Code: tarn.CodeSchema, Detail: "components of type " + strconv.Quote(clip(u.Type)) + " have no metric " + strconv.Quote(clip(u.Metric)),
+				Hint: "declare it under types: in twins/" + s.Name + ".yaml, or write unknown: tag"}
+		}
+		return s.Unknown == Tag, nil
+	}
+	if u.Value.kind != m.Kind && m.Kind != JSON {
+		return false, &tarn.Error{Code: tarn.CodeSchema, Detail: "the metric " + u.Metric + " is a " + m.Kind.String() + ", not a " + u.Value.kind.String(),
+			Hint: "mend what sends it, or the type of the metric in twins/" + s.Name + ".yaml"}
+	}
+	switch {
+	case u.Unit == "":
+		u.Unit = m.Unit
+	case m.Unit != "" && u.Unit != m.Unit:
+		return false, &tarn.Error{Code: tarn.CodeSchema, Detail: "the metric " + u.Metric + " is in " + m.Unit + ", not in " + clip(u.Unit),
+			Hint: "convert it before it is sent, or mend the unit of the metric in twins/" + s.Name + ".yaml"}
+	}
+	return false, nil
+}
