@@ -76,6 +76,8 @@ func Load(fsys fs.FS, opts Options) (*Project, Faults) {
 	}
 	crawlers := l.crawlers()
 	l.checkCrawlers(crawlers, pipelines)
+	twins := l.twins()
+	l.checkTwins(twins)
 	l.unique(pipelines)
 	l.folders(pipelines, settings.Engines.Lake.URL)
 	l.used(pipelines, names)
@@ -92,6 +94,9 @@ func Load(fsys fs.FS, opts Options) (*Project, Faults) {
 	}
 	for _, f := range crawlers {
 		p.Crawlers = append(p.Crawlers, crawlerFromModel(f.name, f.model))
+	}
+	for _, f := range twins {
+		p.Twins = append(p.Twins, twinFromModel(f.name, f.model))
 	}
 	p.sort()
 	return p, nil

@@ -86,6 +86,7 @@ type document struct {
 	Functions []functionDocument `json:"functions,omitempty"`
 	Pipelines []pipelineDocument `json:"pipelines"`
 	Crawlers  []crawlerDocument  `json:"crawlers,omitempty"`
+	Twins     []twinDocument     `json:"twins,omitempty"`
 }
 
 type functionDocument struct {
@@ -118,6 +119,9 @@ func (p *Project) MarshalJSON() ([]byte, error) {
 	for i := range p.Crawlers {
 		doc.Crawlers = append(doc.Crawlers, crawlerDocument{p.Crawlers[i].File, p.Crawlers[i].toModel()})
 	}
+	for i := range p.Twins {
+		doc.Twins = append(doc.Twins, twinDocument{p.Twins[i].File, p.Twins[i].toModel()})
+	}
 	return json.Marshal(doc)
 }
 
@@ -143,6 +147,9 @@ func (p *Project) UnmarshalJSON(b []byte) error {
 	for _, cd := range doc.Crawlers {
 		p.Crawlers = append(p.Crawlers, crawlerFromModel(cd.File, cd.Crawler))
 	}
+	for _, td := range doc.Twins {
+		p.Twins = append(p.Twins, twinFromModel(td.File, td.Twin))
+	}
 	p.sort()
 	return nil
 }
@@ -151,4 +158,5 @@ func (p *Project) sort() {
 	slices.SortFunc(p.Functions, func(a, b Function) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(p.Pipelines, func(a, b Pipeline) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(p.Crawlers, func(a, b Crawler) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(p.Twins, func(a, b Twin) int { return strings.Compare(a.Name, b.Name) })
 }

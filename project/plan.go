@@ -53,7 +53,7 @@ func Plan(old, new *Project) Changes {
 		c.compare("settings", new.Name, settings(old), settings(new))
 	}
 	olds, news := parts(old), parts(new)
-	for _, kind := range []string{"function", "stream", "pipeline", "table", "delivery", "crawler"} {
+	for _, kind := range []string{"function", "stream", "pipeline", "table", "delivery", "crawler", "twin"} {
 		for _, name := range unionOfNames(olds[kind], news[kind]) {
 			before, had := olds[kind][name]
 			after, has := news[kind][name]

@@ -20,6 +20,7 @@ type Project struct {
 	Functions []Function // sorted by name
 	Pipelines []Pipeline // sorted by name
 	Crawlers  []Crawler  // sorted by name
+	Twins     []Twin     // sorted by name
 }
 
 // URL is the address of an engine. It redacts itself; see v1.URL.
