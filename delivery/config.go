@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery/cleaned"
+	"github.com/tarn-data/tarn/delivery/database"
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/stream"
@@ -27,7 +30,7 @@ const (
 // Config describes one delivery. Fields without a default are required.
 type Config struct {
 	Pipeline string
-	Table    string // zone.name
+	Table    string // zone.name; with Database or Cleaned, the name that progress is kept under
 	Route    string // name that segments are routed by; default Table
 	Stream   *stream.Stream
 	Source   Source // default Stream, which may be nil then
@@ -35,6 +38,11 @@ type Config struct {
 	Bucket   lake.Bucket
 	Duck     *duck.DB
 	Dir      string // of this worker alone; made by Run, removed at its end
+
+	// Where rows go instead of a table of the lake; at most one of them.
+	Database *database.Target
+	Cleaned  *cleaned.Archive
+	Ledger   Ledger // keeps their progress and failed records; required with them
 
 	Opaque     bool         // records are bytes, not JSON objects
 	Declared   *tarn.Schema // columns of the records; nil infers them
@@ -83,8 +91,14 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Source == nil && c.Stream != nil {
 		c.Source = Live(c.Stream)
 	}
+	if (c.Database != nil || c.Cleaned != nil) && c.Ledger == nil {
+		return c, fmt.Errorf("delivery of pipeline %q to %s: the ledger is required", c.Pipeline, c.Table)
+	}
 	if c.Source == nil || c.Store == nil || c.Bucket == nil || c.Duck == nil || c.Dir == "" || c.Table == "" {
 		return c, fmt.Errorf("delivery of pipeline %q: stream, store, bucket, duck, dir and table are required", c.Pipeline)
+	}
+	if c.Database != nil || c.Cleaned != nil { // I8: rows of a chunk are in memory at once
+		c.ChunkBytes = min(cmp.Or(c.ChunkBytes, orderedChunk), orderedChunk)
 	}
 	def := func(v *int64, d int64) {
 		if *v == 0 {
@@ -121,4 +135,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.Logger = c.Logger.With("pipeline", c.Pipeline, "table", c.Table)
 	return c, nil
+}
+
+// steps are the steps of the transform that count for the delivery.
+func (c Config) steps() []Step {
+	if c.Cleaned != nil {
+		return judging(c.Transform)
+	}
+	return c.Transform
 }

@@ -42,6 +42,13 @@ func (w tableTarget) commit(ctx context.Context, n int) error {
 		}
 		return fmt.Errorf("commit: %w", err)
 	}
+	w.newFiles.Store(int64(len(c.Add)))
+	w.landed(items, c, rows, time.Since(began), time.Since(merged))
+	return nil
+}
+
+// landed notes that items are committed, for those who wait and those who count.
+func (w *Worker) landed(items []*item, c table.Commit, rows int64, took, commit time.Duration) {
 	var records int64
 	for _, it := range items {
 		it.letGo()
@@ -49,14 +56,11 @@ func (w tableTarget) commit(ctx context.Context, n int) error {
 	for _, p := range c.Progress {
 		records += int64(p.RecordsIn)
 	}
-	w.newFiles.Store(int64(len(c.Add)))
 	w.committed(items)
-	took := time.Since(began)
 	if f := w.cfg.Metrics.Committed; f != nil {
-		f(records, rows, took, time.Since(merged))
+		f(records, rows, took, commit)
 	}
 	w.cfg.Logger.Debug("committed", "records", records, "rows", rows, "files", len(c.Add), "failed", len(c.Failed), "took", took)
-	return nil
 }
 
 // assemble builds the commit of items; segments of items that are not final are merged on the way.
@@ -93,17 +97,23 @@ func (w tableTarget) assemble(ctx context.Context, st *table.State, items []*ite
 		}
 		c.Add = append(c.Add, files...)
 	}
-	for _, t := range all.spans {
+	c.Progress, c.Failed = w.moves(all.spans), all.failed
+	return c, rows, nil
+}
+
+// moves is how a commit of spans moves the progress.
+func (w *Worker) moves(spans []tally) []table.Progress {
+	var all []table.Progress
+	for _, t := range spans {
 		if t.next == t.from {
 			continue
 		}
-		c.Progress = append(c.Progress, table.Progress{
+		all = append(all, table.Progress{
 			Stream: w.cfg.Source.Name(), Shard: t.shard, From: t.from, Next: t.next, NextSeq: t.nextSeq,
 			RecordsIn: t.next - t.from - t.expired, RowsOut: t.rows, Failed: t.failed, Dropped: t.dropped, Expired: t.expired,
 		})
 	}
-	c.Failed = all.failed
-	return c, rows, nil
+	return all
 }
 
 // tailFan is how many neighbours of one level are merged into one of the next.

@@ -31,6 +31,7 @@ type world struct {
 	t      *testing.T
 	stream *stream.Stream
 	store  *table.Store
+	db     *metadb.DB
 	bucket lake.Bucket
 	duck   *duck.DB
 	dir    string
@@ -57,6 +58,7 @@ func newWorld(t *testing.T, shards int) *world {
 	db, err := metadb.Open(t.Context(), filepath.Join(w.dir, "tarn.db"), metadb.Options{})
 	must(err)
 	t.Cleanup(func() { _ = db.Close() })
+	w.db = db
 	w.store = table.Open(db, bucket, table.Options{})
 	w.duck, err = duck.Open(duck.Options{AllowedDirs: []string{w.dir}, Unordered: true})
 	must(err)

@@ -28,6 +28,7 @@ const (
 	stageConvert  = "convert"  // the record does not fit the columns it is read into
 	stageSQL      = "sql"      // the transform or a partition value fails on it
 	stageValidate = "validate" // it breaks a rule
+	stageDatabase = "database" // the database it is delivered to refuses its row
 )
 
 // blamesData reports whether an error of a conversion is about the records rather than the machine:

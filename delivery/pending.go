@@ -43,6 +43,22 @@ type item struct {
 
 	failedBytes int64 // of the records in failed
 	schemaID    int   // of the table when final files were written
+	kept        *kept // where the records are needed until the commit
+}
+
+// kept is the lines that an item was made of, with the plan they were converted by.
+type kept struct {
+	*chunk
+	plan    *plan
+	passing []int // the lines that go on; nil for all of them
+}
+
+// keep takes the file of a chunk away from whoever made it.
+func (it *item) keep(c *chunk, p *plan) error {
+	mine := *c
+	mine.path = c.path + ".kept"
+	it.kept = &kept{chunk: &mine, plan: p}
+	return os.Rename(c.path, mine.path)
 }
 
 // tally is a span with the counts that are committed with it.
@@ -108,6 +124,9 @@ func (t *tail) replace(run []*item, merged *item) {
 func (it *item) letGo() {
 	for _, s := range it.segs {
 		s.release(it.final)
+	}
+	if it.kept != nil {
+		it.kept.discard()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery/database"
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/table"
 )
@@ -22,6 +23,9 @@ type plan struct {
 	broken  string       // SQL over recordsMark: line and rule of the records that break one; "" when none can
 
 	transforms bool // the user's SQL stands between records and rows
+
+	layout *database.Layout // where the columns go in a database
+	sift   string           // SQL over recordsMark: lines of the records that are not dropped, and the rule they break; "" when none can be
 }
 
 func names(fields []tarn.Field) string {

@@ -71,11 +71,19 @@ func (w tableTarget) write(ctx context.Context, c *chunk, p *plan, it *item, fin
 	} else {
 		it.segs, it.rows, err = w.conv.stage(ctx, sel, p.schema())
 	}
-	if err == nil && p.exact && it.rows != int64(c.lines) {
-		it.letGo()
-		return fmt.Errorf("%d records gave %d rows", c.lines, it.rows)
+	if err == nil {
+		err = p.complete(c, it)
 	}
 	return err
+}
+
+// complete refuses an item that lacks rows (I3).
+func (p *plan) complete(c *chunk, it *item) error {
+	if !p.exact || it.rows == int64(c.lines) {
+		return nil
+	}
+	it.letGo()
+	return fmt.Errorf("%d records gave %d rows", c.lines, it.rows)
 }
 
 // convertGood converts the records of a chunk that can be, and fails the others.
@@ -96,7 +104,9 @@ func (w *Worker) convertGood(ctx context.Context, c *chunk, p *plan, it *item) e
 	if good.lines == 0 {
 		return nil
 	}
-	return w.target.rows(ctx, good, p, it)
+	err = w.target.rows(ctx, good, p, it)
+	c.failed = it.failed // the target may have found more of them
+	return err
 }
 
 // without copies a chunk, leaving out the lines at fault, which become failed records.
@@ -112,15 +122,8 @@ func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk,
 		if next == len(faults) || faults[next].line != line {
 			return good.append(r.shard, offset, r.arrive, 1, append(text, '\n'), r.edited)
 		}
-		f := faults[next]
+		good.fail(w.blame(ctx, c, faults[next], text))
 		next++
-		rec := append([]byte(nil), text...)
-		if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte, while the stream has it
-			if was, err := original(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
-				rec = was
-			}
-		}
-		good.fail(w.failed(r.shard, offset, r.arrive, f.stage, tarn.CodeSchema, f.reason, rec))
 		return nil
 	})
 	if err = errors.Join(err, good.close()); err != nil {
@@ -128,6 +131,18 @@ func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk,
 		return nil, err
 	}
 	return good, nil
+}
+
+// blame makes a failed record of a line at fault.
+func (w *Worker) blame(ctx context.Context, c *chunk, f fault, text []byte) table.FailedRecord {
+	r, offset := c.locate(f.line)
+	rec := append([]byte(nil), text...)
+	if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte, while the source has it
+		if was, err := original(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
+			rec = was
+		}
+	}
+	return w.failed(r.shard, offset, r.arrive, f.stage, tarn.CodeSchema, f.reason, rec)
 }
 
 func (w *Worker) failed(shard int, offset uint64, arrive time.Time, stage string, code tarn.Code, reason string, rec []byte) table.FailedRecord {

@@ -26,6 +26,19 @@ type target interface {
 	// commit moves the first n items of the tail to where they go, with the positions they came from
 	// (I2) and the records that failed on the way (I3).
 	commit(ctx context.Context, n int) error
+	// end frees what begin took, also when begin has failed.
+	end()
+}
+
+// newTarget returns what the configuration names.
+func (w *Worker) newTarget() target {
+	switch {
+	case w.cfg.Database != nil:
+		return &databaseTarget{Worker: w}
+	case w.cfg.Cleaned != nil:
+		return &cleanedTarget{Worker: w}
+	}
+	return tableTarget{w}
 }
 
 // tableTarget is an Iceberg table: rows wait in the hot tail, where queries see them, and are
@@ -43,6 +56,8 @@ func (w tableTarget) begin(ctx context.Context) (map[string][]byte, []table.Prog
 	}
 	return docs, rows, nil
 }
+
+func (w tableTarget) end() {}
 
 // exists reports whether the table is there.
 func (w tableTarget) exists(ctx context.Context) bool {

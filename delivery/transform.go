@@ -34,6 +34,7 @@ type resolved struct {
 	missing []string     // members it names that no record has had yet; NULL in its rows
 
 	broken string // SQL that finds the records breaking a rule, see plan
+	trace  string // the relation that knows of every record which rule it broke, as far as it goes
 }
 
 // recordsMark stands for the relation of records in resolved SQL.
@@ -61,6 +62,7 @@ func (t transform) resolve(ctx context.Context, db *duck.DB, input tarn.Schema, 
 		// The trace ends before SQL that gives rows whose records are not known.
 		if traced = traced && (step.Kind() != project.StepSQL || step.RowByRow); traced {
 			trace = traceStep(step, r.fields, trace, b)
+			r.trace = trace
 			if step.fails() {
 				r.broken = "SELECT " + lineColumn + ", " + brokenColumn + " FROM (" + trace + "\n) WHERE " + brokenColumn + " IS NOT NULL"
 			}

@@ -50,10 +50,10 @@ func New(cfg Config) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, tr: newTransform(cfg.Transform),
+	w := &Worker{cfg: cfg, tr: newTransform(cfg.steps()),
 		conv:    converter{db: cfg.Duck, bucket: cfg.Bucket, dir: cfg.Dir, compression: cfg.Compression, heavy: cfg.Heavy},
 		changed: make(chan struct{})}
-	w.target = tableTarget{w}
+	w.target = w.newTarget()
 	w.chunkBytes.Store(cfg.ChunkBytes)
 	return w, nil
 }
@@ -120,6 +120,7 @@ func (w *Worker) session(ctx context.Context) (err error) {
 			break
 		}
 	}
+	defer w.target.end()
 	g, err := w.open(work)
 	if err != nil {
 		return err

@@ -53,8 +53,9 @@ func check(modulePath string, files []file) []string {
 func checkImports(modulePath string, f file, fail func(where, what, rule, why string)) {
 	for _, imp := range f.imports {
 		for _, o := range owners {
-			if under(imp, o.importPath) && !under(f.pkg, o.only) && !isTestOnly(f.pkg) {
-				fail(f.path, "imports "+imp, "only "+o.only+" imports "+o.importPath, o.why)
+			mine := slices.ContainsFunc(o.only, func(pkg string) bool { return under(f.pkg, pkg) })
+			if under(imp, o.importPath) && !mine && !isTestOnly(f.pkg) {
+				fail(f.path, "imports "+imp, "only "+strings.Join(o.only, " and ")+" imports "+o.importPath, o.why)
 			}
 		}
 		if f.pkg == root && strings.Contains(strings.Split(imp, "/")[0], ".") {

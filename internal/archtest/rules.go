@@ -20,23 +20,23 @@ var testOnly = []string{"internal/archtest", "internal/crashtest", "internal/ice
 // root is the name of the module's root package in these rules.
 const root = "."
 
-// owner says which one package, with its subpackages, may import a dependency. Tests are exempt:
+// owner says which packages, with their subpackages, may import a dependency. Tests are exempt:
 // they may look at what another package wrote with the library that wrote it.
 type owner struct {
 	importPath string // the dependency; packages below it count too
-	only       string
+	only       []string
 	why        string
 }
 
 var owners = []owner{
-	{"github.com/nats-io", "stream/jetstream", "the log contract lives in package stream, and an engine behind it can be replaced only while nothing else knows NATS"},
-	{"github.com/duckdb", "duck", "DuckDB is C++ in our process; its memory limits, sandbox and restarts are kept in one place, so that queries can move to worker processes"},
-	{"github.com/apache/iceberg-go", "table", "a table commit is one transaction with its positions (I2), which holds only while one package writes Iceberg metadata"},
-	{"modernc.org/sqlite", "metadb", "one set of SQL serves SQLite and PostgreSQL only while the drivers stay behind package metadb"},
-	{"github.com/jackc/pgx", "metadb", "one set of SQL serves SQLite and PostgreSQL only while the drivers stay behind package metadb"},
-	{"github.com/goccy/go-yaml", "project", "every fault in a project file is reported with its line, in one voice"},
-	{"github.com/spf13/cobra", "cmd/tarn", "flags and usage text belong to the command line; packages take Options"},
-	{"github.com/danielgtaylor/huma", "server", "the HTTP interface and its OpenAPI description are made in one place"},
+	{"github.com/nats-io", []string{"stream/jetstream"}, "the log contract lives in package stream, and an engine behind it can be replaced only while nothing else knows NATS"},
+	{"github.com/duckdb", []string{"duck"}, "DuckDB is C++ in our process; its memory limits, sandbox and restarts are kept in one place, so that queries can move to worker processes"},
+	{"github.com/apache/iceberg-go", []string{"table"}, "a table commit is one transaction with its positions (I2), which holds only while one package writes Iceberg metadata"},
+	{"modernc.org/sqlite", []string{"metadb", "delivery/database"}, "the metadata database has one set of SQL for SQLite and PostgreSQL, and databases of users are reached with their passwords, only behind these two packages"},
+	{"github.com/jackc/pgx", []string{"metadb", "delivery/database"}, "the metadata database has one set of SQL for SQLite and PostgreSQL, and databases of users are reached with their passwords, only behind these two packages"},
+	{"github.com/goccy/go-yaml", []string{"project"}, "every fault in a project file is reported with its line, in one voice"},
+	{"github.com/spf13/cobra", []string{"cmd/tarn"}, "flags and usage text belong to the command line; packages take Options"},
+	{"github.com/danielgtaylor/huma", []string{"server"}, "the HTTP interface and its OpenAPI description are made in one place"},
 }
 
 // badNames are package names that say nothing about what is inside.
