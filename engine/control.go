@@ -23,9 +23,14 @@ func (e *Engine) control() server.Control {
 		Crawl: e.Crawl, Crawlers: e.Crawlers, Functions: e.Functions, Invoke: e.Invoke, FunctionLogs: e.FunctionLogs}
 }
 
-// Project returns the project that runs, as its MarshalJSON writes it: without passwords.
-func (e *Engine) Project(context.Context) (json.RawMessage, error) {
-	return json.Marshal(e.running.Load().project)
+// Project returns the project that runs, as its MarshalJSON writes it: without passwords, and with the
+// partitioning that tables have.
+func (e *Engine) Project(ctx context.Context) (json.RawMessage, error) {
+	p, err := e.inEffect(ctx, e.running.Load().project)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(p)
 }
 
 // reasons says why the engine is not ready.

@@ -60,6 +60,7 @@ type Engine struct {
 	replays  replays
 	disk     disk
 	marks    *marks
+	ages     *ages
 	crawls   crawls
 
 	functions functions
@@ -180,6 +181,7 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 	if e.marks, err = openMarks(ctx, e.path("meta"), e.log); err != nil {
 		return err
 	}
+	e.ages = realAges(e.marks.time, e.log)
 	e.registry = telemetry.NewRegistry()
 	e.metrics = telemetry.New(e.registry)
 

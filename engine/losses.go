@@ -57,11 +57,12 @@ func (e *Engine) keepMarks() {
 	}
 }
 
-// saveMarks notes the ends of all shards.
+// saveMarks notes the ends of all shards, and the time by which their records age.
 func (e *Engine) saveMarks(ctx context.Context) error {
 	for _, p := range e.pipes() {
 		e.markEnds(p.stream)
 	}
+	e.marks.seeTime(e.ages.now())
 	return e.marks.save(ctx)
 }
 

@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +31,8 @@ type marks struct {
 
 	mu    sync.Mutex
 	known map[shardID]mark
-	saved []byte // the document on the disk
+	time  time.Time // by which retention measured ages in the last run; zero when it was not noted
+	saved []byte    // the document on the disk
 
 	saving sync.Mutex // one save at a time
 }
@@ -58,6 +61,7 @@ type loss struct {
 // marksDoc is the file. Its sum matters: a flipped digit would make a shard jump.
 type marksDoc struct {
 	Version int             `json:"version"`
+	Time    time.Time       `json:"time,omitzero"`
 	Sum     uint32          `json:"sum"`    // CRC-32C of shards as they stand
 	Shards  json.RawMessage `json:"shards"` // []shardMark
 }
@@ -88,14 +92,14 @@ func openMarks(ctx context.Context, dir string, log *slog.Logger) (*marks, error
 		return m, nil
 	}
 	if err == nil {
-		if m.known, err = decodeMarks(doc); err == nil {
+		if m.known, m.time, err = decodeMarks(doc); err == nil {
 			m.saved = doc
-			return m, nil
+			return m.written(ctx) // an earlier version becomes today's
 		}
 		log.Error("the file that says how far streams were is damaged; it is put aside and begun anew", "file", b.URL(marksKey), "kept_as", b.URL(marksDamaged), "error", err)
-		m.known = map[shardID]mark{}
+		m.known, m.time = map[shardID]mark{}, time.Time{}
 		if err = b.Put(ctx, marksDamaged, bytes.NewReader(doc)); err == nil {
-			return m, m.save(ctx)
+			return m.written(ctx)
 		}
 	}
 	err = &tarn.Error{Code: tarn.CodeInternal, Detail: "the file " + b.URL(marksKey) + " cannot be read", Err: err,
@@ -103,22 +107,58 @@ func openMarks(ctx context.Context, dir string, log *slog.Logger) (*marks, error
 	return nil, errors.Join(err, b.Close())
 }
 
-// decodeMarks reads the file.
-func decodeMarks(text []byte) (map[shardID]mark, error) {
+// written returns m when it is saved, and closes it when that fails.
+func (m *marks) written(ctx context.Context) (*marks, error) {
+	if err := m.save(ctx); err != nil {
+		return nil, errors.Join(err, m.bucket.Close())
+	}
+	return m, nil
+}
+
+// decodeMarks reads the file. The time is not in the sum: one in the past only keeps records longer, and
+// one in the future is not believed.
+func decodeMarks(text []byte) (map[shardID]mark, time.Time, error) {
+	if known, ok := decodeMarks0(text); ok {
+		return known, time.Time{}, nil
+	}
 	var doc marksDoc
 	if err := json.Unmarshal(text, &doc); err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 	if doc.Version != marksVersion {
-		return nil, fmt.Errorf("version %d is not known", doc.Version)
+		return nil, time.Time{}, fmt.Errorf("version %d is not known", doc.Version)
 	}
 	if doc.Sum != sumOf(doc.Shards) {
-		return nil, errors.New("the sum does not fit")
+		return nil, time.Time{}, errors.New("the sum does not fit")
 	}
 	var shards []shardMark
 	if err := json.Unmarshal(doc.Shards, &shards); err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
+	known, err := checkMarks(shards)
+	return known, doc.Time, err
+}
+
+// decodeMarks0 reads the file as it was before it had a version: {"STREAM/SHARD": next}.
+func decodeMarks0(text []byte) (map[shardID]mark, bool) {
+	var ends map[string]uint64
+	if err := json.Unmarshal(text, &ends); err != nil || len(ends) == 0 {
+		return nil, false
+	}
+	known := map[shardID]mark{}
+	for name, next := range ends {
+		stream, number, _ := strings.Cut(name, "/") // names of streams have no slash
+		shard, err := strconv.ParseUint(number, 10, 31)
+		if err != nil || stream == "" {
+			return nil, false
+		}
+		known[shardID{stream, int(shard)}] = mark{next: next}
+	}
+	return known, true
+}
+
+// checkMarks refuses marks that make no sense.
+func checkMarks(shards []shardMark) (map[shardID]mark, error) {
 	known := map[shardID]mark{}
 	for _, s := range shards {
 		id := shardID{s.Stream, s.Shard}
@@ -136,7 +176,7 @@ func decodeMarks(text []byte) (map[shardID]mark, error) {
 }
 
 // encodeMarks is the reverse of decodeMarks; the same marks give the same bytes.
-func encodeMarks(known map[shardID]mark) ([]byte, error) {
+func encodeMarks(known map[shardID]mark, at time.Time) ([]byte, error) {
 	shards := []shardMark{}
 	for id, k := range known {
 		shards = append(shards, shardMark{Stream: id.stream, Shard: id.shard, Next: k.next, Lost: k.lost})
@@ -148,7 +188,7 @@ func encodeMarks(known map[shardID]mark) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(marksDoc{Version: marksVersion, Sum: sumOf(text), Shards: text})
+	return json.Marshal(marksDoc{Version: marksVersion, Time: at, Sum: sumOf(text), Shards: text})
 }
 
 func sumOf(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
@@ -191,6 +231,22 @@ func (m *marks) see(id shardID, next uint64) {
 	m.known[id] = k
 }
 
+// seeTime notes the time by which ages are measured, to the minute, so that the file of an idle lake is
+// not written every second.
+func (m *marks) seeTime(now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.time = now.UTC().Truncate(time.Minute)
+}
+
+// neverHeld reports whether a shard is known to have got no record ever.
+func (m *marks) neverHeld(id shardID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k, known := m.known[id]
+	return known && k.next == 0
+}
+
 // lose notes a loss. One that is known already, because the process died before the log went on behind
 // it, is not noted twice.
 func (m *marks) lose(id shardID, l loss) {
@@ -209,9 +265,9 @@ func (m *marks) save(ctx context.Context) error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
 	m.mu.Lock()
-	known := maps.Clone(m.known)
+	known, at := maps.Clone(m.known), m.time
 	m.mu.Unlock()
-	doc, err := encodeMarks(known)
+	doc, err := encodeMarks(known, at)
 	if err != nil || bytes.Equal(doc, m.saved) {
 		return err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 	"github.com/tarn-data/tarn"
 )
 
+var goldenTime = time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC)
+
 var goldenMarks = map[shardID]mark{
 	{"events", 0}: {next: 1000, lost: []loss{{First: 600, Next: 900, FoundAt: time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC), Tables: map[string]uint64{"curated.events": 700}}}},
 	{"events", 1}: {next: 0},
@@ -29,25 +32,29 @@ func TestMarksGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := encodeMarks(goldenMarks)
+	got, err := encodeMarks(goldenMarks, goldenTime)
 	if err != nil || string(got)+"\n" != string(want) {
 		t.Errorf("%s %v", got, err)
 	}
-	if known, err := decodeMarks(want); err != nil || !reflect.DeepEqual(known, goldenMarks) {
-		t.Errorf("%v %v", known, err)
+	if known, at, err := decodeMarks(want); err != nil || !reflect.DeepEqual(known, goldenMarks) || !at.Equal(goldenTime) {
+		t.Errorf("%v %v %v", known, at, err)
+	}
+	timeless := bytes.Replace(want, []byte(`"time":"2026-11-20T03:00:00Z",`), nil, 1)
+	if known, at, err := decodeMarks(timeless); err != nil || !reflect.DeepEqual(known, goldenMarks) || !at.IsZero() {
+		t.Errorf("%v %v %v", known, at, err)
 	}
 }
 
 // TestMarksDamaged: marks that make no sense are put aside; what cannot be read at all says how to mend
 // it.
 func TestMarksDamaged(t *testing.T) {
-	good, err := encodeMarks(goldenMarks)
+	good, err := encodeMarks(goldenMarks, goldenTime)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
 		"empty": "", "cut": string(good[:len(good)/2]), "flipped": strings.Replace(string(good), "1000", "9000", 1),
-		"other version": strings.Replace(string(good), `"version":1`, `"version":7`, 1), "no marks": `{}`, "earlier form": `{"events/0":5}`, "null": "null",
+		"other version": strings.Replace(string(good), `"version":1`, `"version":7`, 1), "no marks": `{}`, "no shard": `{"events":5}`, "neither form": `{"events/0":5,"version":1}`, "null": "null",
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -77,23 +84,47 @@ func TestMarksDamaged(t *testing.T) {
 	}
 }
 
+// TestMarksBeforeVersions: the file of a Tarn that gave it no version is read, once, and written anew.
+func TestMarksBeforeVersions(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, marksKey)
+	if err := os.WriteFile(path, []byte(`{"events/0":5,"events/12":0}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	for range 2 {
+		m, err := openMarks(t.Context(), dir, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := (map[shardID]mark{{"events", 0}: {next: 5}, {"events", 12}: {}}); !reflect.DeepEqual(m.known, want) || m.damaged(t.Context()) || log.Len() > 0 {
+			t.Errorf("%v, logged %s", m.known, log.String())
+		}
+		m.bucket.Close()
+		if text, err := os.ReadFile(path); err != nil || !strings.HasPrefix(string(text), `{"version":1,`) {
+			t.Errorf("%s %v", text, err)
+		}
+	}
+}
+
 func FuzzMarks(f *testing.F) {
-	good, err := encodeMarks(goldenMarks)
+	good, err := encodeMarks(goldenMarks, goldenTime)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(good)
 	f.Add([]byte(`{"version":1,"sum":0,"shards":[]}`))
+	f.Add([]byte(`{"events/0":5}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		known, err := decodeMarks(text)
+		known, at, err := decodeMarks(text)
 		if err != nil {
 			return
 		}
-		again, err := encodeMarks(known)
+		again, err := encodeMarks(known, at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back, err := decodeMarks(again); err != nil || len(back) != len(known) {
+		if back, _, err := decodeMarks(again); err != nil || len(back) != len(known) {
 			t.Fatalf("%s became %s: %v", text, again, err)
 		}
 	})

@@ -2,12 +2,9 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
-	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -89,6 +86,9 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	if err := checkWired(p); err != nil {
 		return server.ReloadDoc{}, err
 	}
+	if err := e.checkForgotten(ctx, p); err != nil {
+		return server.ReloadDoc{}, err
+	}
 	ctx = context.WithoutCancel(ctx) // from here on half a change would be worse than a late one
 	old := e.running.Load()
 	next := &running{project: p, byName: map[string]*pipe{}, streams: map[string]*pipe{}}
@@ -135,22 +135,10 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	if err := errors.Join(failed...); err != nil {
 		return server.ReloadDoc{}, err
 	}
-	if err := e.remember(p); err != nil {
+	if err := e.remember(ctx, p); err != nil {
 		e.log.Warn("tarn plan will not see what was applied", "error", err)
 	}
 	return reloadDoc(plan), nil
-}
-
-// Applied is the file of a data folder that holds the project applied last.
-const Applied = "project.json"
-
-// remember keeps what was applied, for tarn plan to compare with. It holds no secrets.
-func (e *Engine) remember(p *project.Project) error {
-	b, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(e.path(Applied), b, 0o644)
 }
 
 func (r *running) add(p *pipe) {
@@ -180,7 +168,7 @@ func (e *Engine) start(ctx context.Context, in *project.Project, spec project.Pi
 		name := spec.Stream.Name
 		records, bytes, took := m.StreamBatchRecords.WithLabelValues(name), m.StreamBatchBytes.WithLabelValues(name), m.StreamFsyncSeconds.WithLabelValues(name)
 		p.stream, err = e.openStream(ctx, stream.Config{
-			Name: name, Shards: spec.Stream.Shards, Retention: spec.Stream.Retention,
+			Name: name, Shards: spec.Stream.Shards, Retention: spec.Stream.Retention, AgeClock: e.ages.now,
 			MaxBytes: spec.Stream.MaxBytes / int64(max(spec.Stream.Shards, 1)), MaxPending: e.budget.pending, TailBytes: int(e.budget.tail), MaxRequests: e.budget.requests, Logger: e.log,
 			OnCommit: func(c stream.Commit) {
 				records.Observe(float64(c.Records))
@@ -236,17 +224,6 @@ func (e *Engine) start(ctx context.Context, in *project.Project, spec project.Pi
 		p.done.Go(func() { _ = d.worker.Run(run) })
 	}
 	return p, nil
-}
-
-// checkPartition warns of a partitioning that differs from the table's, which stays as it is.
-func (e *Engine) checkPartition(ctx context.Context, d project.Delivery) error {
-	st, err := e.state(ctx, d.Table)
-	if err != nil || st == nil || slices.Equal(st.Partition, d.PartitionBy) {
-		return err
-	}
-	e.log.Warn("partition_by of a table that has data cannot change; the table keeps what it has",
-		"table", d.Table, "has", fmt.Sprint(st.Partition), "project", fmt.Sprint(d.PartitionBy))
-	return nil
 }
 
 func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *stream.Stream) (delivery.Config, error) {

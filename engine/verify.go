@@ -35,6 +35,10 @@ func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) {
 				}
 				v.Accounts = append(v.Accounts, a)
 				add(&v.Totals, a)
+				if a.Expired > 0 {
+					v.Notes = append(v.Notes, server.VerifyProblem{Subject: fmt.Sprintf("%s shard %d → %s", a.Stream, shard, name),
+						Detail: fmt.Sprintf("warning: %d records expired before they were delivered; see stream.retention and the log", a.Expired)})
+				}
 			}
 			for _, r := range rows {
 				rowsOut += r.RowsOut
@@ -57,7 +61,7 @@ func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) {
 		problem("meta/"+marksKey, "the file was damaged at a start and was begun anew, so that losses noted before count as expired; it is kept as meta/%s until you remove that", marksDamaged)
 	}
 	notes, err := e.undelivered(ctx)
-	v.Notes = append(e.lossesOutside(problem), notes...)
+	v.Notes = append(append(v.Notes, e.lossesOutside(problem)...), notes...)
 	return v, err
 }
 
@@ -70,7 +74,7 @@ func (e *Engine) undelivered(ctx context.Context) ([]server.VerifyProblem, error
 	var notes []server.VerifyProblem
 	seen := map[string]bool{}
 	for _, l := range logs {
-		if _, ok := e.stream(l.Stream); ok || seen[l.Stream] {
+		if _, ok := e.stream(l.Stream); ok || seen[l.Stream] || e.marks.neverHeld(shardID{l.Stream, l.Shard}) {
 			continue
 		}
 		seen[l.Stream] = true

@@ -28,7 +28,7 @@ func (s *Stream) Expire(ctx context.Context) error {
 	if s.cfg.Retention == 0 {
 		return nil
 	}
-	limit := s.cfg.Clock().Add(-s.cfg.Retention)
+	limit := s.cfg.AgeClock().Add(-s.cfg.Retention)
 	var errs []error
 	for _, sh := range s.shards {
 		st, err := sh.log.State(ctx)

@@ -76,6 +76,25 @@ func TestRetentionByAge(t *testing.T) {
 	}
 }
 
+// TestRetentionAgeClock: what expires is decided by the clock for ages, wherever the other one is.
+func TestRetentionAgeClock(t *testing.T) {
+	var ages time.Duration
+	s := start(t, stream.Config{Retention: time.Hour, Clock: func() time.Time { return time.Now().AddDate(2, 0, 0) },
+		AgeClock: func() time.Time { return time.Now().Add(ages) }})
+	for i := range 3 {
+		mustAppend(t, s, 0, lines(fmt.Sprint(i), 1), "")
+	}
+	for _, want := range []uint64{3, 1} {
+		if err := s.Expire(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := s.State(context.Background(), 0); err != nil || st.Messages != want {
+			t.Errorf("%+v %v, want %d messages", st, err, want)
+		}
+		ages = 2 * time.Hour
+	}
+}
+
 // TestRetentionRuns checks that a stream drops by itself what is too old.
 func TestRetentionRuns(t *testing.T) {
 	s := start(t, stream.Config{Retention: time.Millisecond})

@@ -46,8 +46,9 @@ type Config struct {
 	Floors []uint64
 	OnLoss func(Loss) error
 
-	Clock  func() time.Time
-	Logger *slog.Logger
+	Clock    func() time.Time
+	AgeClock func() time.Time // by which retention measures ages; default Clock
+	Logger   *slog.Logger
 
 	// OnCommit is called for every message that became durable, before its callers are answered.
 	// Shards call it concurrently; it must return quickly.
@@ -103,6 +104,9 @@ func (c Config) withDefaults(e Engine) Config {
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
+	}
+	if c.AgeClock == nil {
+		c.AgeClock = c.Clock
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

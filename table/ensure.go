@@ -143,6 +143,33 @@ func (s *Store) newPrefix(ctx context.Context, name, id string) (string, error) 
 	return prefix, lake.CheckKey(prefix)
 }
 
+// Forgotten returns the URL of a folder in the bucket that holds commits of a table of that name, when no
+// row of the database names it: the row was lost, or the database is another one. "" when there is none.
+// What a crash leaves of a table in the making holds no commit.
+func (s *Store) Forgotten(ctx context.Context, name string) (string, error) {
+	prefix := strings.Replace(name, ".", "/", 1)
+	for _, start := range []string{prefix + "/metadata/snap-", prefix + "-"} { // see newPrefix
+		for info, err := range s.bucket.List(ctx, start) {
+			if err != nil {
+				return "", err
+			}
+			folder, _, ok := strings.Cut(info.Key, "/metadata/snap-")
+			if !ok {
+				continue
+			}
+			var n int
+			if err := s.db.QueryRow(ctx, "SELECT COUNT(*) FROM tables WHERE location = ? OR name = ?", folder, name).Scan(&n); err != nil {
+				return "", err
+			}
+			if n == 0 {
+				return s.bucket.URL(folder), nil
+			}
+			break
+		}
+	}
+	return "", nil
+}
+
 // newMetadata checks a definition and assigns its ids.
 func newMetadata(def Definition, now int64) (*metadata, error) {
 	if !validName.MatchString(def.Name) {
