@@ -45,7 +45,7 @@ func (a *app) pipelinesLs(ctx context.Context) error {
 			rows = append(rows, []string{p.Name, p.Stream, b.Table, b.State, screen.Count(b.LagRecords), "-", screen.Count(b.Records), "-", screen.Time(b.LastObject)})
 		}
 	}
-	if err := a.table(cols, rows, "no pipelines"); err != nil {
+	if err := a.list(4, cols, rows, "no pipelines"); err != nil {
 		return err
 	}
 	for _, p := range doc.Pipelines {

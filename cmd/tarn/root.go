@@ -228,6 +228,17 @@ func (a *app) table(cols []screen.Column, rows [][]string, none string) error {
 	return screen.Table(a.out, cols, rows, a.style())
 }
 
+// list is table for rows of which nothing may be cut: on a terminal that is too narrow each is a block,
+// headed by its first cells.
+func (a *app) list(head int, cols []screen.Column, rows [][]string, none string) error {
+	if len(rows) == 0 {
+		return a.table(cols, rows, none)
+	}
+	style := a.style()
+	style.Head = head
+	return screen.Table(a.out, cols, rows, style)
+}
+
 // left and right make columns.
 func left(name string) screen.Column  { return screen.Column{Name: name, Align: screen.Left} }
 func right(name string) screen.Column { return screen.Column{Name: name, Align: screen.Right} }

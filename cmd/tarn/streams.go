@@ -53,7 +53,7 @@ func (a *app) streamsLs(ctx context.Context) error {
 	for _, s := range doc.Streams {
 		rows = append(rows, []string{s.Name, strconv.Itoa(len(s.Shards)), screen.Count(s.Accepted), screen.Count(s.Records), screen.Bytes(s.Bytes), short(s.Retention), strings.Join(s.Pipelines, ", ")})
 	}
-	return a.table(cols, rows, "no streams")
+	return a.list(1, cols, rows, "no streams")
 }
 
 // short leaves out the zero minutes and seconds of a duration.

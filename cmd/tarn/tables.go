@@ -57,7 +57,7 @@ func (a *app) tablesLs(ctx context.Context) error {
 		}
 		rows = append(rows, []string{t.Name, t.Kind, count, screen.Count(t.TailRows), screen.Count(t.Files), screen.Bytes(t.Bytes), strings.Join(t.Partition, ", "), screen.Time(&t.UpdatedAt)})
 	}
-	return a.table(cols, rows, "no tables")
+	return a.list(2, cols, rows, "no tables")
 }
 
 func (a *app) tablesDescribe(ctx context.Context, name string) error {

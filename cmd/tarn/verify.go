@@ -66,7 +66,7 @@ func (a *app) printVerify(doc server.VerifyDoc) error {
 		}
 		rows = append(rows, append(row, ok))
 	}
-	if err := a.table(cols, rows, "no records yet"); err != nil {
+	if err := a.list(3, cols, rows, "no records yet"); err != nil {
 		return err
 	}
 	for _, p := range doc.Problems {

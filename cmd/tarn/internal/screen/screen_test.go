@@ -72,6 +72,51 @@ func TestNumbersAreNotCut(t *testing.T) {
 	}
 }
 
+// TestBlocks: on a narrow terminal nothing of a row is cut.
+func TestBlocks(t *testing.T) {
+	cols := []Column{{"STREAM", Left}, {"SHARD", Right}, {"TABLE", Left}, {"ACCEPTED", Right}, {"IN TABLE", Right}, {"LEFT OUT", Right}, {"FAILED", Right}, {"PENDING", Right}, {"EXPIRED", Right}, {"", Left}}
+	rows := [][]string{{"earthquakes", "0", "curated.earthquakes", "1,602,017", "1,602,000", "", "-", "17", "0", "ok"},
+		{"telemetry", "1", "curated.telemetry", "1", "1", "0", "0", "0", "0", "WRONG"}}
+	want := `earthquakes  0  curated.earthquakes
+  accepted 1,602,017  in table 1,602,000  pending 17  expired 0  ok
+telemetry  1  curated.telemetry
+  accepted 1  in table 1  left out 0  failed 0  pending 0  expired 0  WRONG
+`
+	for limit, want := range map[int]string{80: want, 200: "STREAM       SHARD  TABLE"} {
+		var b bytes.Buffer
+		if err := Table(&b, cols, rows, Style{Width: limit, Head: 3}); err != nil || !strings.HasPrefix(b.String(), want) {
+			t.Errorf("%d cells, %v: got\n%s", limit, err, b.String())
+		}
+	}
+}
+
+// TestBlocksFit: blocks hold every cell whole, and no line is wider than the terminal unless a cell is.
+func TestBlocksFit(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 8).Draw(t, "columns")
+		cols := make([]Column, n)
+		for i := range cols {
+			cols[i].Name = rapid.StringMatching(`[A-Z ]{0,9}`).Draw(t, "name")
+		}
+		row := rapid.SliceOfN(rapid.StringMatching(`[a-z0-9.]{1,30}`), n, n).Draw(t, "row")
+		limit := rapid.IntRange(44, 120).Draw(t, "width")
+		var b bytes.Buffer
+		if err := Table(&b, cols, [][]string{row}, Style{Width: limit, Head: rapid.IntRange(1, n).Draw(t, "head")}); err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range strings.Split(b.String(), "\n") {
+			if width(l) > limit {
+				t.Fatalf("line of %d cells over %d: %q", width(l), limit, l)
+			}
+		}
+		for _, cell := range row {
+			if !strings.Contains(b.String(), cell) {
+				t.Fatalf("%q is not in\n%s", cell, b.String())
+			}
+		}
+	})
+}
+
 func TestText(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
 		{Count(0), "0"}, {Count(999), "999"}, {Count(1000), "1,000"}, {Count(-1234567), "-1,234,567"},

@@ -32,6 +32,9 @@ type Style struct {
 	Width int  // of the terminal in cells, 0 means unbounded
 	Color bool // bold head and dim NULL, in ANSI escapes
 	Rule  bool // a line under the head and bars between columns
+	// Head makes of a table that is wider than Width a block for each row, so that nothing is cut: the
+	// first Head cells on a line, and the others under it with the names of their columns. 0 cuts.
+	Head int
 }
 
 // Null is how a missing value is shown.
@@ -66,8 +69,14 @@ func Table(w io.Writer, cols []Column, rows [][]string, style Style) error {
 	if style.Rule {
 		sep = " │ "
 	}
-	fit(widths, least, style.Width, width(sep))
 	out := bufio.NewWriter(w)
+	if style.Head > 0 && style.Width > 0 && total(widths, width(sep)) > style.Width {
+		for _, row := range clean {
+			block(out, cols, row, style)
+		}
+		return out.Flush()
+	}
+	fit(widths, least, style.Width, width(sep))
 	head := make([]string, len(cols))
 	for i, c := range cols {
 		head[i] = Visible(c.Name)
@@ -112,15 +121,61 @@ func line(out *bufio.Writer, cells []string, cols []Column, widths []int, sep st
 	_ = out.WriteByte('\n')
 }
 
+// block writes a row without cutting it. Cells without a value are left out.
+func block(out *bufio.Writer, cols []Column, row []string, style Style) {
+	var head, rest []string
+	for i, cell := range row {
+		switch name := strings.ToLower(Visible(cols[i].Name)); {
+		case i < style.Head:
+			head = append(head, cell)
+		case cell == "" || cell == "-":
+		case name == "":
+			rest = append(rest, cell)
+		default:
+			rest = append(rest, name+" "+cell)
+		}
+	}
+	for _, l := range wrap(head, style.Width) {
+		if style.Color {
+			l = "\x1b[1m" + l + "\x1b[0m"
+		}
+		_, _ = out.WriteString(l + "\n")
+	}
+	const indent = "  "
+	for _, l := range wrap(rest, style.Width-len(indent)) {
+		_, _ = out.WriteString(indent + l + "\n")
+	}
+}
+
+// wrap puts items on as few lines as have room for them in the limit. One that is wider has a line of its own.
+func wrap(items []string, limit int) []string {
+	const sep = "  "
+	var lines []string
+	for _, item := range items {
+		if n := len(lines); n > 0 && width(lines[n-1])+len(sep)+width(item) <= limit {
+			lines[n-1] += sep + item
+		} else {
+			lines = append(lines, item)
+		}
+	}
+	return lines
+}
+
+// total is the width of a table in cells.
+func total(widths []int, sep int) int {
+	n := sep * (len(widths) - 1)
+	for _, w := range widths {
+		n += w
+	}
+	return n
+}
+
 // fit cuts the widest columns until the table fits, each to no less than its least width.
 func fit(widths, least []int, limit, sep int) {
 	if limit <= 0 {
 		return
 	}
-	total := sep * (len(widths) - 1)
-	for _, n := range widths {
-		total += n
-	}
+	total := total(widths, sep)
 	for total > limit {
 		widest := -1
 		second := minColumn
