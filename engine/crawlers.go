@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,28 +52,10 @@ func (e *Engine) openCatalog() (err error) {
 			if err != nil {
 				return nil, err
 			}
-			backups, err := e.rawInfos(ctx)
-			for _, b := range backups {
-				names = append(names, b.Name)
-			}
-			return append(names, reservedTables(e.running.Load().project)...), err
+			backups, err := backupNames(ctx, e.db)
+			return slices.Concat(names, backups, reservedTables(e.running.Load().project)), err
 		}})
 	return err
-}
-
-// reservedTables are the tables that the project declares.
-func reservedTables(p *project.Project) []string {
-	var names []string
-	if p == nil {
-		return nil
-	}
-	for _, l := range p.Pipelines {
-		names = append(names, "raw."+l.Stream.Name)
-		for _, d := range l.Deliveries {
-			names = append(names, d.Name, d.Table)
-		}
-	}
-	return names
 }
 
 // crawlTick is how often schedules are looked at.
@@ -327,7 +310,10 @@ func OpenCatalog(ctx context.Context, opts Options, onStep func(step string, don
 		return nil, fmt.Errorf("metadata: %w", err)
 	}
 	c.Catalog, err = catalog.Open(catalog.Options{DB: c.db, Cache: e.path(converted), Data: opts.Data, Lake: c.Lake, Logger: opts.Logger, OnStep: onStep,
-		Reserved: func(context.Context) ([]string, error) { return reservedTables(p), nil }})
+		Reserved: func(ctx context.Context) ([]string, error) {
+			backups, err := backupNames(ctx, c.db)
+			return append(backups, reservedTables(p)...), err
+		}})
 	if err != nil {
 		return nil, errors.Join(err, c.db.Close())
 	}

@@ -83,7 +83,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	if e.ctx.Err() != nil {
 		return server.ReloadDoc{}, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the lake is stopping"}
 	}
-	if err := checkWired(p); err != nil {
+	if err := errors.Join(checkWired(p), e.checkBackupNames(ctx, p)); err != nil {
 		return server.ReloadDoc{}, err
 	}
 	if err := e.checkForgotten(ctx, p); err != nil {

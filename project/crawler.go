@@ -1,6 +1,7 @@
 package project
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -80,7 +81,11 @@ func (l *loader) crawlers() []crawlerFile {
 // checkCrawlers reports what cannot be said of one key alone.
 func (l *loader) checkCrawlers(files []crawlerFile, pipelines []pipelineFile) {
 	named, tables := map[string]string{}, map[string]string{}
+	backups := map[string]string{} // the tables of raw backups → where the pipeline stands
 	for _, p := range pipelines {
+		if name := cmp.Or(p.model.Stream.Name, p.model.Pipeline); name != "" {
+			backups["raw."+string(name)] = fmt.Sprintf("%s:%d", p.name, p.doc.Fault("pipeline", "", "", "").Line)
+		}
 		for i, d := range p.model.Deliver {
 			tables[deliveryName(d)] = fmt.Sprintf("%s:%d", p.name, p.doc.Fault(fmt.Sprintf("deliver[%d]", i), "", "", "").Line)
 		}
@@ -95,7 +100,12 @@ func (l *loader) checkCrawlers(files []crawlerFile, pipelines []pipelineFile) {
 		}
 		l.once(f, named, "crawler", string(f.model.Crawler), "crawler", "give each crawler its own name")
 		if f.model.Table != "" && f.model.Zone != "" {
-			l.once(f, tables, "table", f.model.Zone+"."+string(f.model.Table), "table", "choose another name")
+			name := f.model.Zone + "." + string(f.model.Table)
+			if at, taken := backups[name]; taken { // raw_backup can be switched on at any time
+				l.fault(f.yamlFile, "table", tarn.CodeConflict, name+" is kept for the raw backup of the stream in "+at, "choose another name, or write zone: cleaned")
+				continue
+			}
+			l.once(f, tables, "table", name, "table", "choose another name")
 		}
 	}
 }

@@ -26,6 +26,10 @@ func (l *loader) pipeline(name string) (pipelineFile, bool) {
 		}
 	}
 	if m.Records == string(RecordsOpaque) {
+		if m.Source.Files != nil {
+			l.fault(file, "records", tarn.CodeInvalid, "files are parted into records, and opaque ones have no parts",
+				"take it away, or write source: http: {} and post each file as one record")
+		}
 		if m.Stream.PartitionKey != "" {
 			l.fault(file, "stream.partition_key", tarn.CodeInvalid, "opaque records have no keys", "take it away; producers may send a key with the request")
 		}

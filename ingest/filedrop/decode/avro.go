@@ -92,15 +92,6 @@ func (f *avroFile) Close() error {
 	return f.src.Close()
 }
 
-// columns returns the names of the fields.
-func (f *avroFile) columns() []string {
-	names := make([]string, len(f.root.Fields))
-	for i := range f.root.Fields {
-		names[i] = f.root.Fields[i].Name
-	}
-	return names
-}
-
 // value appends v, which the schema node describes; the node may be nil.
 func (f *avroFile) value(dst []byte, n *avro.SchemaNode, v any) []byte {
 	n = f.resolve(n, v)
