@@ -71,24 +71,3 @@ func TestWhenConditions(t *testing.T) {
 		t.Error(faults)
 	}
 }
-
-// What this engine does not run is refused, not left undone.
-func TestCheckWired(t *testing.T) {
-	for text, want := range map[string]string{
-		"source: {files: {path: landing}}\ndeliver: []\n":                            "",
-		"transform: [{filter: 'a > 0'}]\ndeliver: []\n":                              "",
-		"deliver: [{table: curated.p, raw_backup: true}]\n":                          "",
-		"deliver: [{cleaned: p}]\n":                                                  "deliver[0]: cleaned",
-		"deliver: [{table: curated.p}, {database: {url: a.db, table: b}}]\n":         "deliver[1]: database",
-		"transform: [{sql: SELECT * FROM records}]\ndeliver: [{table: curated.p}]\n": "",
-	} {
-		fsys := fstest.MapFS{"tarn.yaml": {Data: []byte("version: 1\nname: t\n")}, "pipelines/p.yaml": {Data: []byte("pipeline: p\n" + text)}}
-		p, faults := project.Load(fsys, project.Options{})
-		if p == nil {
-			t.Fatal(faults)
-		}
-		if err := checkWired(p); (err == nil) != (want == "") || err != nil && tarn.CodeOf(err) != tarn.CodeUnsupported || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", text, err, want)
-		}
-	}
-}

@@ -136,14 +136,14 @@ func (e *Engine) Pipelines(ctx context.Context) ([]server.PipelineDoc, error) {
 
 func (e *Engine) describeDelivery(ctx context.Context, p *pipe, d *runningDelivery) (server.DeliveryDoc, error) {
 	w := d.worker.Status()
-	doc := server.DeliveryDoc{Table: d.spec.Table, State: "running", TailRows: uint64(w.TailRows), LastError: w.Error, Warning: w.Warning}
+	doc := server.DeliveryDoc{Table: d.name(), State: "running", TailRows: uint64(w.TailRows), LastError: w.Error, Warning: w.Warning}
 	switch {
 	case w.Paused:
 		doc.State = "paused"
 	case w.Error != "":
 		doc.State = "retrying"
 	}
-	rows, err := e.store.Progress(ctx, d.spec.Table)
+	rows, err := e.store.Progress(ctx, d.name())
 	if err != nil {
 		return doc, err
 	}
@@ -200,7 +200,11 @@ func (e *Engine) Tables(ctx context.Context) ([]server.TableDoc, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs = append(docs, archived...)
+	passed, err := e.cleanedDocs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	docs = slices.Concat(docs, archived, passed)
 	err = eachExternal(ctx, e, func(t *catalog.Table) error {
 		docs = append(docs, externalDoc(t))
 		return nil
@@ -234,6 +238,11 @@ func (e *Engine) Table(ctx context.Context, name string) (server.TableDoc, error
 		return server.TableDoc{}, err
 	} else if t != nil {
 		return e.rawTableDoc(ctx, t)
+	}
+	if t, err := e.cleanedTable(ctx, name); err != nil {
+		return server.TableDoc{}, err
+	} else if t != nil {
+		return e.cleanedDoc(ctx, t)
 	}
 	if t, err := e.external(ctx, name); err != nil || t != nil {
 		if err != nil {

@@ -20,6 +20,7 @@ const (
 	kindIceberg  = "iceberg"
 	kindExternal = "external"
 	kindBackup   = "backup"
+	kindCleaned  = "cleaned"
 )
 
 // external returns the external table of that name, nil when there is none.

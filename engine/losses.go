@@ -118,7 +118,7 @@ func (e *Engine) lossesOutside(problem func(string, string, ...any)) (notes []se
 	for _, p := range e.pipes() {
 		for shard := range p.stream.Shards() {
 			k := e.marks.of(shardID{p.stream.Name(), shard})
-			missed := slices.ContainsFunc(p.deliveries, func(d *runningDelivery) bool { return len(k.lostTo(d.spec.Table)) > 0 })
+			missed := slices.ContainsFunc(p.deliveries, func(d *runningDelivery) bool { return len(k.lostTo(d.name())) > 0 })
 			for _, l := range k.lostTo("") {
 				subject, gone := fmt.Sprintf("%s shard %d", p.stream.Name(), shard), l.positions(shard)
 				switch {

@@ -37,8 +37,12 @@ func (e *Engine) maintain() {
 		case <-tick.C:
 		}
 		e.maintainRaw(last)
+		e.maintainCleaned(last)
 		for _, p := range e.pipes() {
 			for _, d := range p.deliveries {
+				if d.spec.Table == "" {
+					continue
+				}
 				for _, task := range e.dueTasks(d.spec, last) {
 					doc, err := e.runTask(e.ctx, d.spec.Table, task)
 					if err != nil && e.ctx.Err() == nil && tarn.CodeOf(err) != tarn.CodeNotFound {

@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"sort"
 	"sync"
@@ -12,6 +15,8 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/delivery/cleaned"
+	"github.com/tarn-data/tarn/delivery/database"
 	"github.com/tarn-data/tarn/delivery/raw"
 	"github.com/tarn-data/tarn/ingest/filedrop"
 	"github.com/tarn-data/tarn/ingest/pull"
@@ -41,6 +46,9 @@ type runningDelivery struct {
 	awaited atomic.Int64
 	settled atomic.Bool
 }
+
+// name is what the progress of the delivery is kept under: of a table, its name.
+func (d *runningDelivery) name() string { return cmp.Or(d.spec.Table, d.spec.Name) }
 
 // stopAll ends the deliveries of pipelines, which commit what they have read, all at the same time.
 func stopAll(pipes []*pipe) {
@@ -83,7 +91,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	if e.ctx.Err() != nil {
 		return server.ReloadDoc{}, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the lake is stopping"}
 	}
-	if err := errors.Join(checkWired(p), e.checkBackupNames(ctx, p)); err != nil {
+	if err := e.checkBackupNames(ctx, p); err != nil {
 		return server.ReloadDoc{}, err
 	}
 	if err := e.checkForgotten(ctx, p); err != nil {
@@ -231,12 +239,12 @@ func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *st
 	if err != nil {
 		return delivery.Config{}, err
 	}
-	m := e.metrics
-	flush, commits := m.FlushSeconds.WithLabelValues(d.Table), m.CommitSeconds.WithLabelValues(d.Table)
-	records, rows := m.DeliveryRecords.WithLabelValues(d.Table), m.DeliveryRows.WithLabelValues(d.Table)
-	return delivery.Config{
-		Pipeline: spec.Name, Table: d.Table, Stream: s, Store: e.store, Bucket: e.bucket, Duck: e.convert, Heavy: e.heavy,
-		Dir:    e.path("staging", fmt.Sprintf("%s-%d", d.Table, e.workers.Add(1))),
+	m, name := e.metrics, cmp.Or(d.Table, d.Name)
+	flush, commits := m.FlushSeconds.WithLabelValues(name), m.CommitSeconds.WithLabelValues(name)
+	records, rows := m.DeliveryRecords.WithLabelValues(name), m.DeliveryRows.WithLabelValues(name)
+	cfg := delivery.Config{
+		Pipeline: spec.Name, Table: name, Stream: s, Store: e.store, Bucket: e.bucket, Duck: e.convert, Heavy: e.heavy,
+		Dir:    e.path("staging", fmt.Sprintf("%s-%d", name, e.workers.Add(1))),
 		Route:  d.Name, // functions return JSON whatever they are given
 		Opaque: spec.Records == project.RecordsOpaque && len(calls) == 0, Declared: spec.Schema, Functions: calls, Transform: steps,
 		Partition: d.PartitionBy, Policy: delivery.SchemaPolicy(d.OnSchemaChange),
@@ -251,7 +259,35 @@ func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *st
 			},
 			Failed: func(stage string, n int) { m.FailedRecords.WithLabelValues(spec.Name, stage).Add(float64(n)) },
 		},
-	}, nil
+	}
+	err = e.addTarget(&cfg, d)
+	return cfg, err
+}
+
+// addTarget says where rows go instead of a table of the lake.
+func (e *Engine) addTarget(cfg *delivery.Config, d project.Delivery) error {
+	if d.Table != "" {
+		return nil
+	}
+	cfg.Ledger = e.store
+	if d.Cleaned != "" {
+		cfg.Cleaned = cleaned.Open(e.db, e.bucket, d.Cleaned)
+		return nil
+	}
+	url, err := d.Database.URL.Reveal(os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	if d.Database.URL.Scheme() == "" && !filepath.IsAbs(url) {
+		url = filepath.Join(e.opts.Project, url)
+	}
+	lake, err := e.store.Identity(e.ctx)
+	if err != nil {
+		return err
+	}
+	cfg.Database, err = database.New(database.Options{URL: url, Table: d.Database.Table, Delivery: lake + "/" + d.Name,
+		Key: d.Database.Key, Upsert: d.Database.Mode == project.Upsert})
+	return err
 }
 
 // watch follows edits of the project. A faulty edit is reported and what runs stays.

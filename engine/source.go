@@ -61,7 +61,11 @@ func (s source) Tables(ctx context.Context) ([]query.TableInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	infos = slices.Concat(infos, archived, external)
+	passed, err := s.e.cleanedInfos(ctx)
+	if err != nil {
+		return nil, err
+	}
+	infos = slices.Concat(infos, archived, external, passed)
 	slices.SortFunc(infos, func(a, b query.TableInfo) int { return strings.Compare(a.Name, b.Name) })
 	return infos, nil
 }
@@ -97,7 +101,7 @@ func (e *Engine) hasRows(ctx context.Context, d *runningDelivery) bool {
 func (e *Engine) expecting(ctx context.Context, names []string) bool {
 	for _, p := range e.pipes() {
 		for _, d := range p.deliveries {
-			if d.settled.Load() {
+			if d.spec.Table == "" || d.settled.Load() {
 				continue
 			}
 			if slices.Contains(names, d.spec.Table) && e.hasRows(ctx, d) {
@@ -134,6 +138,11 @@ func (s source) Acquire(ctx context.Context, name string, at *query.AsOf) (*quer
 		return nil, err
 	} else if t != nil {
 		return s.e.acquireRaw(ctx, t, at)
+	}
+	if t, err := s.e.cleanedTable(ctx, name); err != nil {
+		return nil, err
+	} else if t != nil {
+		return acquireCleaned(ctx, t, at)
 	}
 	if t, err := s.e.external(ctx, name); err != nil || t != nil {
 		if err != nil {

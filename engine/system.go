@@ -103,8 +103,12 @@ func tableRows(ctx context.Context, e *Engine) (rows [][]any, err error) {
 	if err != nil {
 		return nil, err
 	}
+	passed, err := cleanedTableRows(ctx, e)
+	if err != nil {
+		return nil, err
+	}
 	external, err := externalTableRows(ctx, e)
-	return append(rows, external...), err
+	return slices.Concat(rows, passed, external), err
 }
 
 func columnRows(ctx context.Context, e *Engine) (rows [][]any, err error) {
@@ -117,8 +121,12 @@ func columnRows(ctx context.Context, e *Engine) (rows [][]any, err error) {
 	if err != nil {
 		return nil, err
 	}
+	passed, err := cleanedColumnRows(ctx, e)
+	if err != nil {
+		return nil, err
+	}
 	external, err := externalColumnRows(ctx, e)
-	return append(rows, external...), err
+	return slices.Concat(rows, passed, external), err
 }
 
 func snapshotRows(ctx context.Context, e *Engine) (rows [][]any, err error) {

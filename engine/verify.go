@@ -21,7 +21,7 @@ func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) {
 	}
 	for _, p := range e.pipes() {
 		for _, d := range p.deliveries {
-			name := d.spec.Table
+			name := d.name()
 			// One state and its progress, unmoved by commits in between.
 			st, rows, err := e.stateAndProgress(ctx, name)
 			if err != nil {
@@ -55,6 +55,9 @@ func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) {
 		}
 	}
 	if err := e.verifyRaw(ctx, &v, problem); err != nil {
+		return v, err
+	}
+	if err := e.verifyCleaned(ctx, problem); err != nil {
 		return v, err
 	}
 	if e.marks.damaged(ctx) {

@@ -25,6 +25,9 @@ func (l *loader) deliver(f pipelineFile, i int, known *columnsIn) {
 			l.fault(f.yamlFile, path+"."+key, tarn.CodeInvalid, key+" is for tables", "take it away")
 		}
 	}
+	if d.Cleaned != "" {
+		l.cleaned(f, path+".cleaned")
+	}
 	if d.Database != nil {
 		l.database(f.yamlFile, path+".database", d.Database, known)
 	}
@@ -36,6 +39,23 @@ func (l *loader) deliver(f pipelineFile, i int, known *columnsIn) {
 		}
 	}
 	l.partition(f.yamlFile, path+".partition_by", d.PartitionBy, known)
+}
+
+// cleaned refuses what a pipeline declares and records kept as they are would not show.
+func (l *loader) cleaned(f pipelineFile, path string) {
+	calls, sql := false, false
+	for i, t := range f.model.Transform {
+		calls, sql = calls || t.Function != "", sql || t.SQL != ""
+		switch at := fmt.Sprintf("transform[%d]", i); {
+		case len(t.Mask) > 0:
+			l.fault(f.yamlFile, path, tarn.CodeInvalid, "cleaned keeps records as they are, with the columns that "+at+" masks", "mask them in a function, or deliver to tables only")
+		case sql && (t.Filter != "" || len(t.Validate) > 0):
+			l.fault(f.yamlFile, path, tarn.CodeInvalid, "cleaned keeps records as they are before the first sql, and "+at+" judges what comes after it", "move "+at+" before sql")
+		}
+	}
+	if f.model.Records == string(RecordsOpaque) && !calls {
+		l.fault(f.yamlFile, path, tarn.CodeInvalid, "cleaned holds JSON records, and these are opaque", "write raw_backup: true, which keeps any bytes, or make JSON of them in a function")
+	}
 }
 
 // database checks a table outside of Tarn.

@@ -65,7 +65,7 @@ func TestEverySpec(t *testing.T) {
 	for _, d := range append(users.Deliveries, telemetry.Deliveries...) {
 		names = append(names, d.Name)
 	}
-	if want := []string{"curated.users", "database.users", "database.copy", "curated.telemetry", "cleaned.telemetry"}; !cmp.Equal(names, want) {
+	if want := []string{"curated.users", "database.users", "database.copy", "cleaned.telemetry", "curated.telemetry"}; !cmp.Equal(names, want) {
 		t.Errorf("deliveries %v, want %v", names, want)
 	}
 	if d := users.Deliveries[1]; d.When != "file_size > 0" || d.Database.Table != "app.users" || !cmp.Equal(d.Database.Key, []string{"user_id"}) || d.Database.Mode != project.Upsert || d.Compression != "" {

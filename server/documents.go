@@ -107,7 +107,7 @@ type DeliveryDoc struct {
 // TableDoc describes one table; lists leave out its schema, snapshots and notes.
 type TableDoc struct {
 	Name             string         `json:"name" example:"curated.telemetry"`
-	Kind             string         `json:"kind" enum:"iceberg,external,backup" doc:"external: over files that something else writes; backup: the raw backup of a stream"`
+	Kind             string         `json:"kind" enum:"iceberg,external,backup,cleaned" doc:"external: over files that something else writes; backup: the raw backup of a stream; cleaned: records that passed, in their own format"`
 	UUID             string         `json:"uuid"`
 	Location         string         `json:"location"`
 	MetadataLocation string         `json:"metadata_location,omitempty"`
