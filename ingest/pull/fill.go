@@ -111,8 +111,11 @@ func (p *Puller) present(ctx context.Context, r *run) (map[place]bool, error) {
 
 func (p *Puller) presentIn(ctx context.Context, shard int, c stream.Cursor, ids requests, found map[place]bool) error {
 	end, err := p.o.Stream.Latest(ctx, shard)
-	if err != nil || end.Offset <= c.Offset {
+	switch {
+	case err != nil || end.Offset == c.Offset:
 		return err
+	case end.Offset < c.Offset: // the stream has lost what it held then
+		return &forgotten{shard, nil}
 	}
 	r, err := p.o.Stream.Reader(ctx, shard, c)
 	if err != nil {

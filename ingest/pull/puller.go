@@ -31,7 +31,8 @@ type Status struct {
 // Puller runs the function of one pipeline. Pause and Status may be called from any goroutine while Run
 // runs.
 type Puller struct {
-	o Options
+	o     Options
+	chunk int // bytes of one request to the stream, about
 
 	mu     sync.Mutex
 	status Status
@@ -51,7 +52,7 @@ func New(o Options) (*Puller, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	return &Puller{o: o.withDefaults(), wake: make(chan struct{}, 1), status: Status{State: StateWaiting}}, nil
+	return &Puller{o: o.withDefaults(), chunk: chunkBytes, wake: make(chan struct{}, 1), status: Status{State: StateWaiting}}, nil
 }
 
 // Run brings a run that a stop left halfway to its end and then runs the function when it is due, until

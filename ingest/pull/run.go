@@ -120,7 +120,7 @@ func (p *Puller) accept(ctx context.Context, r *run, answer []byte) error {
 	}
 	r.State, r.answer = RunAnswered, answer
 	r.plan = plan{Version: planVersion, Arrival: p.o.Clock().UTC().Truncate(time.Microsecond), Shards: p.o.Shards, KeyPath: p.o.KeyPath, Opaque: p.o.Opaque,
-		RecordBytes: p.o.Limits.RecordBytes, Depth: p.o.Limits.Depth, ChunkBytes: min(chunkBytes, p.o.Stream.MaxMessage()/2), Cursors: cursors}
+		RecordBytes: p.o.Limits.RecordBytes, Depth: p.o.Limits.Depth, ChunkBytes: min(p.chunk, p.o.Stream.MaxMessage()/2), Cursors: cursors}
 	return p.saveAnswer(ctx, r)
 }
 

@@ -102,7 +102,7 @@ func (p *Puller) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the source: %w", err)
 	}
-	s.slot = metadb.Time(slot)
+	s.slot, s.checkpoint = metadb.Time(slot), append([]byte{}, s.checkpoint...) // never NULL
 	p.source = &s
 	last, err := p.lastRun(ctx)
 	if err != nil {
