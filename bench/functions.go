@@ -1,0 +1,221 @@
+package bench
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/function"
+	"github.com/tarn-data/tarn/function/firehose"
+)
+
+// handlers are the functions that are measured, and loops that call them without a host.
+//
+//go:embed handlers/app.py handlers/app.js handlers/bare.py handlers/bare.mjs
+var handlers embed.FS
+
+// The events that functions are given: batches of records of recordBytes.
+const (
+	batchRecords = 500
+	recordBytes  = 500
+	batches      = 120 // of one sample
+)
+
+// language is one runtime with the same handler in it.
+type language struct {
+	name    string
+	program string // what it needs on this machine
+	spec    function.Spec
+	bare    []string // command of the bare loop; the event's file and the count follow
+}
+
+// languages writes the handlers to dir and returns those that this machine can run.
+func languages(ctx context.Context, dir string) ([]language, error) {
+	if err := os.CopyFS(dir, handlers); err != nil {
+		return nil, err
+	}
+	code := filepath.Join(dir, "handlers")
+	goes := filepath.Join(dir, "go")
+	bootstrap := filepath.Join(goes, "bootstrap")
+	all := []language{
+		{"Python", "python3", function.Spec{Dir: code, Runtime: function.RuntimePython, Handler: "app.handler"},
+			[]string{"python3", filepath.Join(code, "bare.py"), code, "app.handler"}},
+		{"Node", "node", function.Spec{Dir: code, Runtime: function.RuntimeNode, Handler: "app.handler"},
+			[]string{"node", filepath.Join(code, "bare.mjs"), code, "app.handler"}},
+		{"Go", "go", function.Spec{Dir: goes, Runtime: function.RuntimeProvided, Handler: "transform"}, []string{bootstrap}},
+	}
+	all = slices.DeleteFunc(all, func(l language) bool { _, err := exec.LookPath(l.program); return err != nil })
+	// The Go handler is compiled where Tarn's source is at hand.
+	build := exec.CommandContext(ctx, "go", "build", "-o", bootstrap, "github.com/tarn-data/tarn/bench/handlers/gohandler")
+	if out, err := build.CombinedOutput(); err != nil && slices.ContainsFunc(all, func(l language) bool { return l.name == "Go" }) {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("go build: %w: %s", err, out)
+		}
+		all = slices.DeleteFunc(all, func(l language) bool { return l.name == "Go" })
+	}
+	if len(all) == 0 {
+		return nil, errors.New("neither python3 nor node nor Tarn's source with go is on this machine")
+	}
+	return all, nil
+}
+
+// functions measures what running a handler in the function host costs next to a bare loop over it.
+func functions(ctx context.Context, s *session) ([]Row, error) {
+	dir := filepath.Join(s.dir, "functions")
+	defer os.RemoveAll(dir)
+	langs, err := languages(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	event := functionEvent()
+	file := filepath.Join(dir, "event.json")
+	if err := os.WriteFile(file, event, 0o644); err != nil {
+		return nil, err
+	}
+	var rows []Row
+	for _, l := range langs {
+		more, err := s.language(ctx, dir, l, event, file)
+		if err != nil {
+			return rows, fmt.Errorf("functions in %s: %w", l.name, err)
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}
+
+// language measures one runtime: bare loop and host in turn, then two workers, a small event, and
+// starts.
+func (s *session) language(ctx context.Context, dir string, l language, event []byte, file string) ([]Row, error) {
+	one, err := startPool(ctx, dir, l.spec, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer one.Close()
+	two, err := startPool(ctx, dir, l.spec, 2)
+	if err != nil {
+		return nil, err
+	}
+	defer two.Close()
+	echo := l.spec
+	echo.Handler = strings.NewReplacer("handler", "echo", "transform", "echo").Replace(l.spec.Handler)
+	small, err := startPool(ctx, dir, echo, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer small.Close()
+
+	var bare, with1, with2, trip, cold []float64
+	for run := range max(s.Runs, 3) {
+		s.Progress(fmt.Sprintf("functions: %s, run %d of %d", l.name, run+1, max(s.Runs, 3)))
+		b, err := bareLoop(ctx, l, file)
+		if err != nil {
+			return nil, err
+		}
+		bare = append(bare, b)
+		for pool, to := range map[*function.Pool]*[]float64{one: &with1, two: &with2} {
+			took, err := invokeAll(ctx, pool, event, batches)
+			if err != nil {
+				return nil, err
+			}
+			*to = append(*to, perSecond(batches*batchRecords, took))
+		}
+		took, err := invokeAll(ctx, small, []byte("{}"), 500)
+		if err != nil {
+			return nil, err
+		}
+		trip = append(trip, millis(took)/500)
+		started, err := startPool(ctx, dir, echo, 1)
+		if err != nil {
+			return nil, err
+		}
+		cold = append(cold, millis(started.Stats().ColdStart))
+		if err := started.Close(); err != nil {
+			return nil, err
+		}
+	}
+	base := median(bare)
+	return []Row{
+		{Name: l.name + " handler, bare loop", Value: base, Unit: "records/s", Samples: bare, Note: fmt.Sprintf("%d records of %d bytes an event: decode, edit JSON, encode", batchRecords, recordBytes)},
+		Row{Name: l.name + " function, 1 worker", Value: median(with1), Unit: "records/s", Samples: with1}.to("bare loop", base).ratioAtLeast(0.87),
+		Row{Name: l.name + " function, 2 workers", Value: median(with2), Unit: "records/s", Samples: with2}.to("bare loop", base),
+		{Name: l.name + " function, warm round trip", Value: median(trip), Unit: "ms", Samples: trip},
+		{Name: l.name + " function, cold start", Value: median(cold), Unit: "ms", Samples: cold, Note: "process start to its first request for work, sandbox included"},
+	}, nil
+}
+
+// startPool starts a warm pool.
+func startPool(ctx context.Context, dir string, spec function.Spec, workers int) (*function.Pool, error) {
+	spec.Name, spec.Concurrency = "bench", workers
+	work, err := os.MkdirTemp(dir, "pool-")
+	if err != nil {
+		return nil, err
+	}
+	p := function.New(function.Options{Spec: spec, WorkDir: work})
+	if err = p.Start(ctx); err == nil {
+		err = p.Ready(ctx)
+	}
+	if err == nil && workers > 1 { // the other workers start when they are needed
+		_, err = invokeAll(ctx, p, functionEvent(), 10*workers)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// invokeAll sends an event n times, by as many callers as the pool has workers and one that waits.
+func invokeAll(ctx context.Context, p *function.Pool, event []byte, n int) (time.Duration, error) {
+	var left atomic.Int64
+	left.Store(int64(n))
+	start := time.Now()
+	g, ctx := errgroup.WithContext(ctx)
+	for range p.Spec().Concurrency + 1 {
+		g.Go(func() error {
+			for left.Add(-1) >= 0 {
+				if _, err := p.Invoke(ctx, function.Invocation{Payload: event}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := g.Wait()
+	return time.Since(start), err
+}
+
+// bareLoop returns the records a second of the handler without a host.
+func bareLoop(ctx context.Context, l language, file string) (float64, error) {
+	args := append(slices.Clone(l.bare[1:]), file, strconv.Itoa(batches))
+	out, err := exec.CommandContext(ctx, l.bare[0], args...).Output()
+	if err != nil {
+		return 0, fmt.Errorf("bare loop: %w", err)
+	}
+	seconds, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err != nil {
+		return 0, fmt.Errorf("bare loop: %w", err)
+	}
+	return batches * batchRecords / seconds, nil
+}
+
+// functionEvent is a Firehose event of batchRecords records.
+func functionEvent() []byte {
+	records := make([]firehose.Record, batchRecords)
+	for i := range records {
+		head := fmt.Sprintf(`{"device":"wagon-%04d","ts":"2026-11-20T03:05:00Z","speed":%d.5,"note":"`, i, i%200)
+		data := head + strings.Repeat("x", recordBytes-len(head)-2) + `"}`
+		records[i] = firehose.Record{Position: tarn.Position{Offset: uint64(i)}, Arrival: time.UnixMilli(1_790_000_000_000), Data: []byte(data)}
+	}
+	return firehose.AppendEvent(nil, firehose.Header{InvocationID: "bench", Stream: "telemetry"}, records)
+}
