@@ -29,6 +29,7 @@ import (
 	"github.com/tarn-data/tarn/server"
 	"github.com/tarn-data/tarn/stream"
 	"github.com/tarn-data/tarn/table"
+	"github.com/tarn-data/tarn/twin"
 )
 
 // Engine is one lake. Start it once, Close it once; the other methods may be called in between from
@@ -62,6 +63,10 @@ type Engine struct {
 	marks    *marks
 	ages     *ages
 	crawls   crawls
+
+	twins      *twin.Store
+	twinDB     *metadb.DB // nil where the twins lie in db
+	twinCopies twinCopies
 
 	functions functions
 
@@ -137,6 +142,7 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 	e.done.Go(e.keepMarks)
 	e.done.Go(e.watchDisk)
 	e.done.Go(e.crawlOnTime)
+	e.done.Go(func() { e.twins.Run(e.ctx) })
 	e.done.Go(e.watchMemory)
 	if e.opts.Watch {
 		e.done.Go(e.watch)
@@ -155,7 +161,7 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 		shards += l.Stream.Shards
 	}
 	var err error
-	if e.budget, err = newBudget(p.Limits, shards); err != nil {
+	if e.budget, err = newBudget(p.Limits, shards, len(p.Twins) > 0); err != nil {
 		return err
 	}
 	e.limits = p.Limits
@@ -195,6 +201,9 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 				return fmt.Errorf("metadata: %w", err)
 			}
 			e.store = table.Open(e.db, e.bucket, table.Options{Logger: e.log, CachedFiles: e.budget.files})
+			if err := e.openTwins(ctx); err != nil {
+				return err
+			}
 			return e.openCatalog()
 		},
 		func() (err error) {
@@ -239,7 +248,7 @@ func (e *Engine) listen(ctx context.Context, p *project.Project) error {
 		return err
 	}
 	h, err := server.New(server.Options{Version: e.opts.Version, Logger: e.log, Metrics: e.metrics, Gatherer: e.registry,
-		Ingest: door, Runs: e.runs(), Query: e.queries, Stream: e.stream, Control: e.control()})
+		Ingest: door, Runs: e.runs(), Query: e.queries, Twins: e.twins, Stream: e.stream, Control: e.control()})
 	if err != nil {
 		return err
 	}
@@ -327,6 +336,9 @@ func (e *Engine) close() error {
 	}
 	if e.streams != nil {
 		errs = append(errs, e.streams.Close())
+	}
+	if e.twinDB != nil {
+		errs = append(errs, e.twinDB.Close())
 	}
 	if e.db != nil {
 		errs = append(errs, e.db.Close())

@@ -64,10 +64,11 @@ type budget struct {
 	files    int   // descriptions of table files kept in memory
 	delivery int64 // DuckDB for conversions
 	query    int64 // DuckDB for queries
+	twins    int64 // values of twins kept in memory
 	heap     int64 // soft limit of the Go heap
 }
 
-func newBudget(l project.Limits, shards int) (budget, error) {
+func newBudget(l project.Limits, shards int, twins bool) (budget, error) {
 	const least = 256 << 20
 	if l.MemoryBytes < least {
 		return budget{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "limits.memory is less than 256MiB", Hint: "raise it in tarn.yaml"}
@@ -79,6 +80,11 @@ func newBudget(l project.Limits, shards int) (budget, error) {
 	if b.query <= 0 || b.query > total/2 {
 		b.query = total / 4
 	}
+	if b.twins = total / 32; twins {
+		b.twins = total / 4
+		total -= b.twins
+		b.query = min(b.query, total/2)
+	}
 	b.delivery = max((total-b.query)/2, 64<<20)
 	b.heap = max(total-b.query-b.delivery, 96<<20)
 	b.bodies = max(b.heap/4, l.BodyBytes)
@@ -87,6 +93,9 @@ func newBudget(l project.Limits, shards int) (budget, error) {
 	b.requests = int(max(b.heap/16/128/int64(max(shards, 1)), 10_000)) // about 128 bytes each
 	b.files = int(max(b.heap/16/3072, 2_000))                          // about 3 KiB each
 	b.chunk = min(128<<20, max(total/8, 8<<20))
+	if twins {
+		b.heap += b.twins
+	}
 	return b, nil
 }
 

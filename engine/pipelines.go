@@ -117,6 +117,9 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 			stops = append(stops, was)
 		}
 	}
+	if err := e.applyTwins(ctx, p); err != nil {
+		return server.ReloadDoc{}, err
+	}
 	stopAll(stops)
 	broken := e.applyFunctions(ctx, p)
 	e.dropFunctions(p)

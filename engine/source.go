@@ -65,7 +65,7 @@ func (s source) Tables(ctx context.Context) ([]query.TableInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	infos = slices.Concat(infos, archived, external, passed)
+	infos = slices.Concat(infos, archived, external, passed, s.e.twinInfos())
 	slices.SortFunc(infos, func(a, b query.TableInfo) int { return strings.Compare(a.Name, b.Name) })
 	return infos, nil
 }
@@ -143,6 +143,9 @@ func (s source) Acquire(ctx context.Context, name string, at *query.AsOf) (*quer
 		return nil, err
 	} else if t != nil {
 		return acquireCleaned(ctx, t, at)
+	}
+	if t := s.e.twinTable(name); t != nil {
+		return s.e.acquireTwin(ctx, t, at)
 	}
 	if t, err := s.e.external(ctx, name); err != nil || t != nil {
 		if err != nil {

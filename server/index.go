@@ -20,6 +20,7 @@ func (s *Server) endpoints() []endpoint {
 		{"GET", "/v1/tables", "Tables"},
 		{"GET", "/v1/streams", "Streams"},
 		{"GET", "/v1/pipelines", "Pipelines and how far their deliveries are"},
+		{"GET", "/v1/twins", "Twins: the newest value of every metric"},
 		{"GET", "/v1/functions", "Functions and what they do"},
 		{"GET", "/v1/failed", "Records that could not be delivered"},
 		{"GET", "/v1/verify", "Proof that nothing accepted disappeared"},

@@ -18,6 +18,7 @@ import (
 	"github.com/tarn-data/tarn/internal/telemetry"
 	"github.com/tarn-data/tarn/query"
 	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/twin"
 )
 
 // Options are the parts a Server answers from. All fields are required unless they say otherwise.
@@ -36,6 +37,8 @@ type Options struct {
 	Query *query.Service
 	// Stream finds a stream by name for reading its records.
 	Stream func(name string) (*stream.Stream, bool)
+	// Twins are the twins of the project. nil answers CodeUnsupported.
+	Twins *twin.Store
 	// Control is the rest.
 	Control Control
 
@@ -102,6 +105,7 @@ func New(o Options) (*Server, error) {
 	s.mountRuns(api)
 	s.mountFunctions(api)
 	s.mountSQL(api)
+	s.registerTwins(api)
 	s.mountOperations(api)
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // huma's own error, which no answer uses
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")

@@ -24,9 +24,9 @@ type Options struct {
 	Refresh     time.Duration // how often other nodes' writes are looked for; default 200 ms
 	// Shared says that other processes write to the database. It is always so on PostgreSQL.
 	Shared bool
-	// Query runs SQL over the lake, for twins with a history. The rows are those of encoding/json
-	// with json.Number for numbers, by name of the column.
-	Query  func(ctx context.Context, sql string, params []any) ([]map[string]any, error)
+	// Query runs SQL over the lake, for twins with a history: the names of the columns, and the rows as
+	// encoding/json decodes them, with json.Number for numbers.
+	Query  func(ctx context.Context, sql string, params []any) (columns []string, rows []map[string]any, err error)
 	Clock  func() time.Time // default time.Now
 	Logger *slog.Logger     // default discards
 }
