@@ -200,6 +200,7 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 			if e.db, err = metadb.Open(ctx, url, metadb.Options{Logger: e.log}); err != nil {
 				return fmt.Errorf("metadata: %w", err)
 			}
+			e.dropped.originals = filedrop.NewOriginals(e.db, e.bucket)
 			e.store = table.Open(e.db, e.bucket, table.Options{Logger: e.log, CachedFiles: e.budget.files})
 			if err := e.openTwins(ctx); err != nil {
 				return err

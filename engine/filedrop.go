@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -21,7 +23,8 @@ import (
 
 // dropped is what the file doors of all pipelines share.
 type dropped struct {
-	slots *semaphore.Weighted // files that are read at once (I8)
+	slots     *semaphore.Weighted // files that are read at once (I8)
+	originals *filedrop.Originals
 
 	mu  sync.Mutex
 	sql *duck.DB // for Parquet and conditions; opened when first needed
@@ -64,7 +67,7 @@ func (e *Engine) fileDoor(spec project.Pipeline, s *stream.Stream) (*filedrop.Do
 	o := filedrop.Options{
 		Pipeline: spec.Name, Stream: s, Shards: spec.Stream.Shards, KeyPath: spec.Stream.PartitionKey,
 		Limits: record.Limits{RecordBytes: int(e.limits.RecordBytes)},
-		DB:     e.db, Bucket: e.bucket, Spool: e.path("staging", "runs"), SQL: e.fileSQL, Slots: e.dropped.slots, Admit: e.admit,
+		DB:     e.db, Bucket: e.bucket, Originals: e.dropped.originals, Spool: e.path("staging", "runs"), SQL: e.fileSQL, Slots: e.dropped.slots, Admit: e.admit,
 		Hints: decode.Hints{Format: decode.Auto, Declared: spec.Schema}, Logger: e.log,
 		Count: func(accepted, rejected, bytes int64) {
 			m.IngestRecords.WithLabelValues(name).Add(float64(accepted))
@@ -101,4 +104,70 @@ func (e *Engine) runs() http.Handler {
 		}
 		return p.files, nil
 	}})
+}
+
+// maxTakenRows bounds what one query reads of the taken files (I8).
+const maxTakenRows = 200_000
+
+// takenRows are the rows of system.taken_files. It fails rather than leave out rows, which would make
+// every count wrong.
+func takenRows(ctx context.Context, e *Engine) ([][]any, error) {
+	n, err := e.dropped.originals.Count(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if n > maxTakenRows {
+		return nil, &tarn.Error{Code: tarn.CodeTooLarge, Detail: fmt.Sprintf("%d files were taken; system.taken_files shows at most %d", n, maxTakenRows),
+			Hint: "read the table taken_files of the metadata database itself"}
+	}
+	rows := make([][]any, 0, n)
+	err = e.dropped.originals.Each(ctx, func(t filedrop.TakenFile) error {
+		var code, fault, original any
+		if t.Fault != nil {
+			code, fault = string(t.Fault.Code), t.Fault.Detail
+		}
+		if t.Original != "" {
+			original = e.bucket.URL(t.Original)
+		}
+		rows = append(rows, []any{t.Pipeline, t.File, t.Hash, t.Take, t.Bytes, t.Format, t.Accepted, t.Rejected, t.State, code, fault,
+			t.ModifiedAt, t.TakenAt, timeOrNull(t.FinishedAt), original})
+		return nil
+	})
+	return rows, err
+}
+
+// maintainFiles applies the lifecycle of the zone raw to the originals of taken files. last notes when
+// each task ran.
+func (e *Engine) maintainFiles(last map[string]time.Time) {
+	zone, now := e.running.Load().project.Zones.Raw, time.Now()
+	expire := func(ctx context.Context) (filedrop.Removed, error) {
+		var before time.Time
+		if zone.ExpireAfter > 0 {
+			before = now.Add(-zone.ExpireAfter)
+		}
+		return e.dropped.originals.Expire(ctx, before, zone.KeepVersions)
+	}
+	orphans := func(ctx context.Context) (filedrop.Removed, error) {
+		return e.dropped.originals.RemoveOrphans(ctx, now.Add(-orphanAge))
+	}
+	for _, task := range []struct {
+		name  string
+		every time.Duration
+		due   bool
+		run   func(context.Context) (filedrop.Removed, error)
+	}{{"expire", expireEvery, zone != (project.Zone{}), expire}, {"orphans", orphansEvery, true, orphans}} {
+		key := "raw/files " + task.name
+		if !task.due || now.Sub(last[key]) < task.every {
+			continue
+		}
+		last[key] = now
+		e.maintenance.Lock()
+		done, err := task.run(e.ctx)
+		e.maintenance.Unlock()
+		if err != nil && e.ctx.Err() == nil {
+			e.log.Error("maintenance of the originals of files failed", "task", task.name, "error", err)
+		} else if done.Objects > 0 {
+			e.log.Info("originals of files removed", "task", task.name, "objects", done.Objects, "bytes", done.Bytes)
+		}
+	}
 }

@@ -38,6 +38,7 @@ func (e *Engine) maintain() {
 		}
 		e.maintainRaw(last)
 		e.maintainCleaned(last)
+		e.maintainFiles(last)
 		for _, p := range e.pipes() {
 			for _, d := range p.deliveries {
 				if d.spec.Table == "" {

@@ -33,6 +33,12 @@
 // fails. So does one that is damaged somewhere: what came before the damage stays in the stream, and
 // NAME.error.json says where that is.
 //
+// # Lifecycle
+//
+// Package engine applies the rules of the zone raw to the copies ([Originals]): first the rows say that a
+// copy is gone, then it is deleted (I4). The rows stay, so that the same bytes are a duplicate for ever.
+// done/ and failed/ belong to the user.
+//
 // # Memory
 //
 // A file of any size is read in chunks of 4 MiB, of which three are in memory; Options.Slots bounds how

@@ -33,6 +33,8 @@ type Options struct {
 
 	DB     *metadb.DB
 	Bucket lake.Bucket
+	// Originals are shared by the doors of one process. nil means of its own.
+	Originals *Originals
 	// Spool is a folder for pushed files on their way, best on the disk of the lake. It is made when
 	// missing.
 	Spool string
@@ -78,6 +80,9 @@ func (o Options) withDefaults() Options {
 	if o.Slots == nil {
 		o.Slots = semaphore.NewWeighted(DefaultSlots)
 	}
+	if o.Originals == nil {
+		o.Originals = NewOriginals(o.DB, o.Bucket)
+	}
 	if o.Admit == nil {
 		o.Admit = func() error { return nil }
 	}
@@ -107,7 +112,6 @@ type Door struct {
 	work sync.WaitGroup // pushes and files under way
 
 	mu     sync.Mutex
-	busy   map[string]chan struct{} // hashes under way; closed when done
 	closed bool
 }
 
@@ -116,7 +120,7 @@ func New(o Options) (*Door, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Door{o: o.withDefaults(), chunk: chunkBytes, busy: map[string]chan struct{}{}}
+	d := &Door{o: o.withDefaults(), chunk: chunkBytes}
 	d.life, d.end = context.WithCancel(context.Background())
 	return d, nil
 }
@@ -153,25 +157,5 @@ func (d *Door) enter() bool {
 
 // claim makes the caller the only one that works on the file of that hash, until it calls release.
 func (d *Door) claim(ctx context.Context, hash string) (release func(), err error) {
-	for {
-		d.mu.Lock()
-		other := d.busy[hash]
-		if other == nil {
-			mine := make(chan struct{})
-			d.busy[hash] = mine
-			d.mu.Unlock()
-			return func() {
-				d.mu.Lock()
-				delete(d.busy, hash)
-				d.mu.Unlock()
-				close(mine)
-			}, nil
-		}
-		d.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+	return d.o.Originals.claim(ctx, d.o.Pipeline, hash)
 }

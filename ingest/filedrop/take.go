@@ -43,6 +43,9 @@ func (d *Door) take(ctx context.Context, a arrival) (*taken, error) {
 		return t, d.finish(ctx, t)
 	case t != nil && t.state == failed && !a.again && (t.outcome.Accepted > 0 || t.outcome.Fault.Code == tarn.CodeConflict):
 		// Some of it is in the stream, or may be: go on by the same plan, so that nothing is there twice.
+		if err := d.restore(ctx, t, a); err != nil {
+			return nil, err
+		}
 		t.state = taking
 		return t, d.finish(ctx, t)
 	}
@@ -85,9 +88,18 @@ func (d *Door) keep(ctx context.Context, t *taken, a arrival) error {
 	return d.o.Bucket.PutFile(ctx, key, a.path)
 }
 
+// restore makes the copy of a file anew that its lifecycle removed.
+func (d *Door) restore(ctx context.Context, t *taken, a arrival) error {
+	if err := d.keep(ctx, t, a); err != nil {
+		return err
+	}
+	_, err := d.o.DB.Exec(ctx, "UPDATE taken_files SET original_gone = 0 WHERE pipeline = ? AND hash = ? AND take = ?", d.o.Pipeline, t.hash, t.take)
+	return err
+}
+
 // key is where the copy of a file is.
 func (d *Door) key(t *taken) string {
-	return "raw/files/" + d.o.Pipeline + "/" + t.hash + "/" + safeName(t.name)
+	return original{pipeline: d.o.Pipeline, hash: t.hash, name: t.name}.key()
 }
 
 // safeName makes a name that an object key can hold.

@@ -82,7 +82,7 @@ func TestFormats(t *testing.T) {
 		{"json pretty", "a", "{\n \"a\": \"}\\\"{\"\n}\n{\n}", Hints{}, JSON, []string{`1: {  "a": "}\"{" }`, `2: { }`}},
 		{"json with scalars", "a.json", "[1, {\"a\":1}, \"x\", null]", Hints{}, JSON,
 			[]string{`1! a record must be a JSON object`, `2: {"a":1}`, `3! a record must be a JSON object`, `4! a record must be a JSON object`}},
-		{"json cut short", "a.json", "[{\"a\":1},{\"b\":", Hints{}, JSON, []string{`1: {"a":1}`, `2! the file ends within the record`}},
+		{"json cut short", "a.json", "{\"a\":1} {\"b\":", Hints{Format: JSON}, JSON, []string{`1: {"a":1}`, `2! the file ends within the record`}},
 		{"json with a line break in a string", "a.json", "[{\"a\":\"x\ny\"},{\"b\":2}]", Hints{}, JSON, []string{"1: {\"a\":\"x\x01y\"}", `2: {"b":2}`}},
 		{"csv", "a.csv", "id,name,ok,zip\n1,Ann,true,007\n-2.5,\"a \"\"b\"\",\nc\",FALSE,\n,\"\",,1e5\n", Hints{}, CSV,
 			[]string{`2: {"id":1,"name":"Ann","ok":true,"zip":"007"}`, `3: {"id":-2.5,"name":"a \"b\",\nc","ok":false,"zip":null}`, `5: {"id":null,"name":"","ok":null,"zip":"1e5"}`}},
@@ -361,5 +361,19 @@ func TestMemory(t *testing.T) {
 				t.Errorf("%d MiB", most>>20)
 			}
 		})
+	}
+}
+
+// TestCutOff cuts an array anywhere: what came before is read, and the end is missed.
+func TestCutOff(t *testing.T) {
+	const whole = "[{\"a\":1},\n{\"a\":[2]}]\n"
+	for n := range len(whole) - 1 {
+		got, err := readBy(Plan{Format: JSON}, "a.json", strings.NewReader(whole[:n]))
+		if missed := err != nil && strings.Contains(err.Error(), "the file ends within its array"); missed != (n > 0 && n < len(whole)-1) {
+			t.Errorf("%q: %v %v", whole[:n], got, err)
+		}
+	}
+	if got, err := readBy(Plan{Format: JSON}, "a.json", strings.NewReader(whole)); len(got) != 2 || err != nil {
+		t.Errorf("%v %v", got, err)
 	}
 }

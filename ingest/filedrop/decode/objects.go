@@ -12,6 +12,7 @@ import (
 type objects struct {
 	*source
 	array bool
+	open  bool // the end of the array has not come
 	begun bool
 	count int64
 	buf   []byte
@@ -22,19 +23,23 @@ func (o *objects) Next() ([]byte, int64, error) {
 	b := o.r
 	for {
 		c, err := o.peek()
+		if err == io.EOF && o.open {
+			err = &tarn.Error{Code: tarn.CodeInvalidJSON, Detail: "the file ends within its array; it is cut off", Hint: "write it again, whole, and drop it again"}
+		}
 		if err != nil {
 			return nil, o.count + 1, err
 		}
 		if !o.begun {
 			o.begun = true
 			if c == '[' {
-				o.array = true
+				o.array, o.open = true, true
 				b.skip(1)
 				continue
 			}
 		}
 		if o.array && (c == ',' || c == ']') { // what stands between the brackets is not checked
 			b.skip(1)
+			o.open = o.open && c != ']'
 			continue
 		}
 		o.count++
