@@ -10,9 +10,12 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"github.com/tarn-data/tarn/function"
 )
 
 func TestMain(m *testing.M) {
+	function.Child()
 	testscript.Main(m, map[string]func(){"tarn": main})
 }
 
