@@ -91,6 +91,9 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	if e.ctx.Err() != nil {
 		return server.ReloadDoc{}, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the lake is stopping"}
 	}
+	if err := refuseExtracts(p); err != nil {
+		return server.ReloadDoc{}, err
+	}
 	if err := e.checkBackupNames(ctx, p); err != nil {
 		return server.ReloadDoc{}, err
 	}

@@ -37,6 +37,8 @@ type Options struct {
 	// Describe returns the columns of sql when the relation records has those of input. With it,
 	// partition columns behind SQL transforms are checked too, where the schema is declared.
 	Describe func(sql string, input tarn.Schema) ([]tarn.Field, error)
+	// CheckExtract is CheckSQL for the statement of an extract.
+	CheckExtract func(sql string, rules ExtractRules) error
 }
 
 // LoadDir reads the project in a folder. It does not follow links that lead out of it.
@@ -78,6 +80,8 @@ func Load(fsys fs.FS, opts Options) (*Project, Faults) {
 	l.checkCrawlers(crawlers, pipelines)
 	twins := l.twins()
 	l.checkTwins(twins)
+	extracts := l.extracts()
+	l.checkExtracts(extracts, pipelines, crawlers, twins)
 	l.unique(pipelines)
 	l.folders(pipelines, settings.Engines.Lake.URL)
 	l.used(pipelines, names)
@@ -98,6 +102,10 @@ func Load(fsys fs.FS, opts Options) (*Project, Faults) {
 	for _, f := range twins {
 		p.Twins = append(p.Twins, twinFromModel(f.name, f.model))
 	}
+	for _, f := range extracts {
+		p.Extracts = append(p.Extracts, extractFromModel(f.name, f.model, f.sql))
+	}
+	p.settleStreams()
 	p.sort()
 	return p, nil
 }
@@ -108,7 +116,7 @@ type loader struct {
 	opts    Options
 	faults  Faults
 	count   map[string]int    // of faults, by file
-	sqlText map[string]string // by file; "" for one that has a fault
+	sqlText map[string]string // by file and kind of check; "" for one that has a fault
 }
 
 // yamlFile is a decoded file, for faults with its places.

@@ -87,6 +87,7 @@ type document struct {
 	Pipelines []pipelineDocument `json:"pipelines"`
 	Crawlers  []crawlerDocument  `json:"crawlers,omitempty"`
 	Twins     []twinDocument     `json:"twins,omitempty"`
+	Extracts  []extractDocument  `json:"extracts,omitempty"`
 }
 
 type functionDocument struct {
@@ -122,6 +123,9 @@ func (p *Project) MarshalJSON() ([]byte, error) {
 	for i := range p.Twins {
 		doc.Twins = append(doc.Twins, twinDocument{p.Twins[i].File, p.Twins[i].toModel()})
 	}
+	for i := range p.Extracts {
+		doc.Extracts = append(doc.Extracts, extractDocument{p.Extracts[i].File, p.Extracts[i].toModel()})
+	}
 	return json.Marshal(doc)
 }
 
@@ -150,6 +154,10 @@ func (p *Project) UnmarshalJSON(b []byte) error {
 	for _, td := range doc.Twins {
 		p.Twins = append(p.Twins, twinFromModel(td.File, td.Twin))
 	}
+	for _, xd := range doc.Extracts {
+		p.Extracts = append(p.Extracts, extractFromModel(xd.File, xd.Extract, string(xd.SQL)))
+	}
+	p.settleStreams()
 	p.sort()
 	return nil
 }
@@ -159,4 +167,5 @@ func (p *Project) sort() {
 	slices.SortFunc(p.Pipelines, func(a, b Pipeline) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(p.Crawlers, func(a, b Crawler) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(p.Twins, func(a, b Twin) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(p.Extracts, func(a, b Extract) int { return strings.Compare(a.Name, b.Name) })
 }

@@ -53,7 +53,7 @@ func Plan(old, new *Project) Changes {
 		c.compare("settings", new.Name, settings(old), settings(new))
 	}
 	olds, news := parts(old), parts(new)
-	for _, kind := range []string{"function", "stream", "pipeline", "table", "delivery", "crawler", "twin"} {
+	for _, kind := range []string{"function", "stream", "pipeline", "table", "delivery", "crawler", "twin", "extract"} {
 		for _, name := range unionOfNames(olds[kind], news[kind]) {
 			before, had := olds[kind][name]
 			after, has := news[kind][name]
@@ -78,6 +78,7 @@ var removal = map[string]string{
 	"stream":   "its door closes and its undelivered records are not delivered; the data stays on disk",
 	"table":    "nothing is delivered to it any more; its data stays",
 	"delivery": "nothing is delivered to it any more; its data stays",
+	"extract":  "it stops where it is, and goes on from there when it comes back",
 }
 
 // property is one setting of a thing, in text.

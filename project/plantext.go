@@ -46,6 +46,12 @@ func judge(kind, path, from, to string, had, has bool) (note string, unsafe bool
 		return "", false // the tables and deliveries say it
 	case "table stream", "delivery stream":
 		return "it is fed from the beginning of the other stream", true
+	case "extract from":
+		return "the new stream is read from its beginning", true
+	case "extract to.stream", "extract to.twin", "extract to.table":
+		return "what went to the old place stays there", true
+	case "extract sql":
+		return "rows delivered so far stay as they are", false
 	case "delivery database.url", "delivery database.table":
 		return "rows delivered so far are not moved to the new place", true
 	case "table partition_by":

@@ -11,12 +11,18 @@ import (
 
 // parts returns the properties of everything in a project by kind and name.
 func parts(p *Project) map[string]map[string][]property {
-	out := map[string]map[string][]property{"function": {}, "stream": {}, "pipeline": {}, "table": {}, "delivery": {}, "crawler": {}, "twin": {}}
+	out := map[string]map[string][]property{"function": {}, "stream": {}, "pipeline": {}, "table": {}, "delivery": {}, "crawler": {}, "twin": {}, "extract": {}}
 	for i := range p.Crawlers {
 		out["crawler"][p.Crawlers[i].Name] = crawlerProperties(&p.Crawlers[i])
 	}
 	for i := range p.Twins {
 		out["twin"][p.Twins[i].Name] = twinProperties(&p.Twins[i])
+	}
+	for i := range p.Extracts {
+		out["extract"][p.Extracts[i].Name] = extractProperties(&p.Extracts[i])
+	}
+	for _, s := range p.OwnStreams() {
+		out["stream"][s.Name] = streamProperties(&Pipeline{Records: RecordsJSON, Stream: s})
 	}
 	for i := range p.Functions {
 		out["function"][p.Functions[i].Name] = functionProperties(&p.Functions[i])

@@ -17,7 +17,7 @@ import (
 type described interface{ JSONSchema() map[string]any }
 
 // JSONSchema returns the JSON Schema (draft 7, the one that YAML editors know best) of tarn.yaml and
-// of pipeline, function, crawler and twin files, generated from the model. schema.json beside this file holds the same bytes.
+// of pipeline, function, crawler, twin and extract files, generated from the model. schema.json beside this file holds the same bytes.
 func JSONSchema() []byte {
 	ref := func(name string) map[string]any { return map[string]any{"$ref": "#/definitions/" + name} }
 	has := func(key string) map[string]any { return map[string]any{"required": []string{key}} }
@@ -25,17 +25,18 @@ func JSONSchema() []byte {
 		"$schema":     "http://json-schema.org/draft-07/schema#",
 		"$id":         "https://tarn-data.github.io/schema/v1.json",
 		"title":       "Tarn project",
-		"description": "tarn.yaml, a pipeline under pipelines/, function.yaml under functions/NAME/, a crawler under crawlers/, or a twin under twins/",
+		"description": "tarn.yaml, a pipeline under pipelines/, function.yaml under functions/NAME/, a crawler under crawlers/, a twin under twins/, or an extract under extracts/",
 		"type":        "object",
 		"if":          has("version"),
 		"then":        ref("project"),
-		"else":        map[string]any{"if": has("runtime"), "then": ref("function"), "else": map[string]any{"if": has("crawler"), "then": ref("crawler"), "else": map[string]any{"if": has("twin"), "then": ref("twin"), "else": ref("pipeline")}}},
+		"else":        map[string]any{"if": has("runtime"), "then": ref("function"), "else": map[string]any{"if": has("crawler"), "then": ref("crawler"), "else": map[string]any{"if": has("twin"), "then": ref("twin"), "else": map[string]any{"if": has("extract"), "then": ref("extract"), "else": ref("pipeline")}}}},
 		"definitions": map[string]any{
 			"project":  structSchema(reflect.TypeFor[v1.Project]()),
 			"pipeline": structSchema(reflect.TypeFor[v1.Pipeline]()),
 			"function": structSchema(reflect.TypeFor[v1.Function]()),
 			"crawler":  structSchema(reflect.TypeFor[v1.Crawler]()),
 			"twin":     structSchema(reflect.TypeFor[v1.Twin]()),
+			"extract":  structSchema(reflect.TypeFor[v1.Extract]()),
 		},
 	}
 	var b bytes.Buffer
@@ -164,6 +165,7 @@ func Reference() []byte {
 	section(&b, "functions/NAME/function.yaml", "One function in each folder, beside its code.", reflect.TypeFor[v1.Function]())
 	section(&b, "crawlers/NAME.yaml", "One crawler in each file.", reflect.TypeFor[v1.Crawler]())
 	section(&b, "twins/NAME.yaml", "One twin in each file.", reflect.TypeFor[v1.Twin]())
+	section(&b, "extracts/NAME.yaml", "One extract in each file.", reflect.TypeFor[v1.Extract]())
 	return []byte(b.String())
 }
 

@@ -55,7 +55,7 @@ func (l *loader) times(f pipelineFile, stated []string) {
 }
 
 // ownFolders are the folders of a project that hold no data.
-var ownFolders = []string{pipelinesDir, functionsDir, "sql", "tests", "crawlers", "twins"}
+var ownFolders = []string{pipelinesDir, functionsDir, "sql", "tests", "crawlers", "twins", extractsDir}
 
 // zoneFolders are the folders of the lake that Tarn writes.
 var zoneFolders = []string{"raw", "cleaned", v1.Zone}

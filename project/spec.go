@@ -21,6 +21,7 @@ type Project struct {
 	Pipelines []Pipeline // sorted by name
 	Crawlers  []Crawler  // sorted by name
 	Twins     []Twin     // sorted by name
+	Extracts  []Extract  // sorted by name
 }
 
 // URL is the address of an engine. It redacts itself; see v1.URL.

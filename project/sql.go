@@ -26,9 +26,15 @@ func (e *SQLError) Error() string { return e.Detail }
 
 // sql returns the statement of a transform, or "" after reporting what is wrong with it.
 func (l *loader) sql(f yamlFile, yamlPath string, s v1.SQL) string {
+	return l.statement(f, yamlPath, s, "transform", l.opts.CheckSQL)
+}
+
+// statement returns an SQL statement, or "" after reporting what is wrong with it. kind tells the checks
+// apart that a file may have to pass.
+func (l *loader) statement(f yamlFile, yamlPath string, s v1.SQL, kind string, check func(file, text string) error) string {
 	if s.Inline() {
 		text := trimStatement(string(s))
-		if fault := l.check(f.name, text); fault != nil {
+		if fault := checkSQL(f.name, text, check); fault != nil {
 			fault.Line, fault.Col = f.doc.TextPlace(yamlPath, fault.Line, fault.Col)
 			fault.Path = yamlPath
 			l.add(f.name, *fault)
@@ -45,7 +51,8 @@ func (l *loader) sql(f yamlFile, yamlPath string, s v1.SQL) string {
 		l.fault(f, yamlPath, tarn.CodeForbidden, fmt.Sprintf("%s leads out of the project", name), "copy the file into sql/")
 		return ""
 	}
-	if text, read := l.sqlText[name]; read {
+	key := kind + " " + name
+	if text, read := l.sqlText[key]; read {
 		return text // its faults have been reported
 	}
 	text, fault := l.sqlFile(name)
@@ -54,12 +61,12 @@ func (l *loader) sql(f yamlFile, yamlPath string, s v1.SQL) string {
 		l.fault(f, yamlPath, fault.Code, fault.Detail, fault.Hint)
 		return ""
 	}
-	l.sqlText[name], text = "", trimStatement(text)
-	if fault := l.check(name, text); fault != nil {
+	l.sqlText[key], text = "", trimStatement(text)
+	if fault := checkSQL(name, text, check); fault != nil {
 		l.add(name, *fault)
 		return ""
 	}
-	l.sqlText[name] = text
+	l.sqlText[key] = text
 	return text
 }
 
@@ -76,15 +83,15 @@ func (l *loader) sqlFile(name string) (string, *strictyaml.Fault) {
 	return text, nil
 }
 
-// check returns the fault of a statement at its place in text.
-func (l *loader) check(file, text string) *strictyaml.Fault {
+// checkSQL returns the fault of a statement at its place in text.
+func checkSQL(file, text string, check func(file, text string) error) *strictyaml.Fault {
 	if blankSQL(text) {
 		return &strictyaml.Fault{Line: 1, Col: 1, Code: CodeMissing, Detail: "there is no statement", Hint: "write SELECT … FROM records"}
 	}
-	if l.opts.CheckSQL == nil {
+	if check == nil {
 		return nil
 	}
-	err := l.opts.CheckSQL(file, text)
+	err := check(file, text)
 	if err == nil {
 		return nil
 	}
