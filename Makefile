@@ -74,7 +74,7 @@ soak: ## kill the server ROUNDS=300 times under load and compare every record; t
 	TARN_CRASH_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 8h -v -run TestCrash ./internal/crashtest
 
 .PHONY: generate
-generate: ## rewrite the generated files (JSON Schema, OpenAPI)
+generate: ## rewrite the generated files: the JSON Schema and the reference of projects
 	$(GO) generate ./...
 
 .PHONY: check-generated

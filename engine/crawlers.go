@@ -115,6 +115,16 @@ func after(c project.Crawler, t time.Time) time.Time {
 	return time.Time{}
 }
 
+// settleAgain is when a crawl looks again that has left files alone because they had just changed.
+const settleAgain = 5 * time.Second
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // runCrawler runs a crawler of the project.
 func (e *Engine) runCrawler(ctx context.Context, c project.Crawler, dryRun bool) (*catalog.Report, error) {
 	s := &e.crawls
@@ -129,7 +139,9 @@ func (e *Engine) runCrawler(ctx context.Context, c project.Crawler, dryRun bool)
 	r, err := e.crawlOne(ctx, CrawlerOf(e.running.Load().project, e.bucket.URL(""), c), dryRun)
 	note(func(st *crawlState) {
 		st.running, st.err, st.last = false, err, time.Now().UTC()
-		st.next = after(c, st.last)
+		if st.next = after(c, st.last); err == nil && r.Files.Skipped[catalog.Settling] > 0 && !st.next.IsZero() {
+			st.next = earlier(st.next, st.last.Add(settleAgain)) // files were still changing
+		}
 	})
 	switch {
 	case err != nil && ctx.Err() == nil:

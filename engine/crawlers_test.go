@@ -199,3 +199,12 @@ func TestCrawlFromTheCommandLine(t *testing.T) {
 func projectCrawler(folder string) project.Crawler {
 	return project.Crawler{Name: folder, Path: folder, Zone: "raw", Group: "auto", OnSchemaChange: "add_columns", OnDelete: "mark", MaxTables: 10}
 }
+
+// TestCrawlLooksAgain: a file that was still changing when its crawler ran is there soon after, not
+// only at the next time of the schedule.
+func TestCrawlLooksAgain(t *testing.T) {
+	dir := writeProject(t, map[string]string{"tarn.yaml": projectFile,
+		"crawlers/parts.yaml": "crawler: parts\npath: archive\nevery: 24h\n", "archive/parts.csv": "id,name\n1,wheel\n"})
+	l := start(t, dir, t.TempDir())
+	l.eventually("SELECT id, name FROM raw.archive", "1,wheel")
+}

@@ -345,3 +345,18 @@ func link(t *testing.T, target, name string) {
 		t.Skip(err)
 	}
 }
+
+// A database gets its rows at once unless its delivery says otherwise: commits there make no files.
+func TestDatabaseInterval(t *testing.T) {
+	for buffer, want := range map[string]time.Duration{"": time.Second, "buffer: {interval: 5s}": 5 * time.Second} {
+		fsys := fstest.MapFS{"tarn.yaml": {Data: []byte("version: 1\nname: t\n")},
+			"pipelines/p.yaml": {Data: []byte("pipeline: p\ndeliver:\n  - database: {url: a.db, table: b}\n    " + buffer + "\n")}}
+		p, faults := project.Load(fsys, project.Options{})
+		if len(faults) > 0 {
+			t.Fatal(faults)
+		}
+		if got := p.Pipelines[0].Deliveries[0].BufferInterval; got != want {
+			t.Errorf("%q: %v, want %v", buffer, got, want)
+		}
+	}
+}

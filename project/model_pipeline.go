@@ -79,6 +79,9 @@ func transformFromModel(m v1.Transform, sql string) Transform {
 	return t
 }
 
+// databaseInterval is the default interval of a delivery to a database.
+const databaseInterval = time.Second
+
 func deliveryFromModel(m v1.Delivery) Delivery {
 	d := Delivery{Name: deliveryName(m), Table: string(m.Table), Cleaned: string(m.Cleaned), When: string(m.When),
 		BufferBytes: int64(m.Buffer.Size), BufferInterval: time.Duration(m.Buffer.Interval)}
@@ -87,6 +90,9 @@ func deliveryFromModel(m v1.Delivery) Delivery {
 		for _, c := range m.Database.Key {
 			d.Database.Key = append(d.Database.Key, string(c))
 		}
+	}
+	if m.Database != nil && d.BufferInterval == v1.DefaultInterval { // a commit there makes no files
+		d.BufferInterval = databaseInterval
 	}
 	if m.Table == "" {
 		return d

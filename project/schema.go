@@ -13,6 +13,8 @@ import (
 	v1 "github.com/tarn-data/tarn/project/v1"
 )
 
+//go:generate go test . -count=1 -run ^TestGeneratedFiles$ -update
+
 // described is a type that gives the JSON Schema of its own text form.
 type described interface{ JSONSchema() map[string]any }
 

@@ -58,7 +58,9 @@ func (a *app) streamsLs(ctx context.Context) error {
 
 // short leaves out the zero minutes and seconds of a duration.
 func short(d string) string {
-	d = strings.TrimSuffix(d, "0s")
+	if rest, ok := strings.CutSuffix(d, "m0s"); ok {
+		d = rest + "m"
+	}
 	if rest, ok := strings.CutSuffix(d, "h0m"); ok {
 		return rest + "h"
 	}

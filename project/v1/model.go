@@ -1,5 +1,7 @@
 package v1
 
+import "time"
+
 // Version is the number that tarn.yaml declares.
 const Version = 1
 
@@ -102,8 +104,11 @@ type Database struct {
 // Buffer says when staged rows become a file; whichever comes first.
 type Buffer struct {
 	Size     ByteSize `json:"size" default:"128MiB" min:"1MiB" max:"4GiB" example:"128MiB" doc:"When this much has been read from the stream."`
-	Interval Duration `json:"interval" default:"60s" min:"1s" max:"24h" example:"60s" doc:"When the oldest staged row is this old."`
+	Interval Duration `json:"interval" default:"60s" min:"1s" max:"24h" example:"60s" doc:"When the oldest staged row is this old. For a database the default is 1s."`
 }
+
+// DefaultInterval is the default of Buffer.Interval.
+const DefaultInterval = 60 * time.Second
 
 // Maintenance is the background care for one table.
 type Maintenance struct {
