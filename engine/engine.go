@@ -137,6 +137,9 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 	if _, err := e.apply(ctx, p); err != nil {
 		return err
 	}
+	if err := e.resumeReplays(ctx); err != nil {
+		return err
+	}
 	e.done.Go(e.maintain)
 	e.done.Go(e.measure)
 	e.done.Go(e.keepMarks)

@@ -105,6 +105,7 @@ func (s *Server) registerControl(api huma.API) {
 		})
 	s.registerCrawls(api)
 	s.registerFailed(api)
+	s.registerReplays(api)
 	register(s, api, "GET", "/v1/verify", "verify", "operations", "Prove from the stores that nothing accepted disappeared",
 		func(ctx context.Context, _ *none) (*verifyOut, error) {
 			v, err := call(ctx, c.Verify)

@@ -66,6 +66,7 @@ type Control struct {
 	// RetryFailed and DiscardFailed work on the next failed records of a filter, and say where to go on.
 	RetryFailed   func(context.Context, FailedFilter) (RetryDoc, error)
 	DiscardFailed func(context.Context, FailedFilter) (DiscardDoc, error)
+	Replay        ReplayControl
 	Verify        func(context.Context) (VerifyDoc, error)
 	// Maintain runs tasks on one table in the order given, and returns what each did.
 	Maintain func(ctx context.Context, table string, tasks []string) ([]MaintenanceDoc, error)

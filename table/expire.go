@@ -200,8 +200,8 @@ func (s *Store) RemoveOrphans(ctx context.Context, name string, olderThan time.D
 	return res, errors.Join(errs...)
 }
 
-// named returns the keys of all files that any retained snapshot, the metadata log or the list of
-// removed files names.
+// named returns the keys of all files that any retained snapshot, the metadata log, the list of
+// removed files or something built aside names.
 func (s *Store) named(ctx context.Context, st *State) (map[string]bool, error) {
 	named := map[string]bool{}
 	add := func(url string) {
@@ -226,6 +226,9 @@ func (s *Store) named(ctx context.Context, st *State) (map[string]bool, error) {
 		add(url)
 	}
 	if err := removed.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.asideFiles(ctx, st.Name, add); err != nil {
 		return nil, err
 	}
 	read := map[string]bool{} // manifests are shared by snapshots

@@ -1,6 +1,6 @@
 // Command tarn is the command line of Tarn: it runs a lake (up, demo), checks projects (init,
 // validate, plan, schema, test), and talks to a running lake over its HTTP interface (put, sql, streams,
-// tables, failed, pipelines, verify).
+// tables, failed, replay, pipelines, verify).
 //
 // Arguments, a terminal or a pipe enter; data leaves on standard output, everything else on
 // standard error. Exit status: 0 done, 1 failed, 2 wrong usage.
