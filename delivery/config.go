@@ -42,7 +42,8 @@ type Config struct {
 	// Where rows go instead of a table of the lake; at most one of them.
 	Database *database.Target
 	Cleaned  *cleaned.Archive
-	Ledger   Ledger // keeps their progress and failed records; required with them
+	Ledger   Ledger   // keeps their progress and failed records; required with them
+	Ordered  *duck.DB // takes the place of Duck with them: an instance of one thread that keeps the order of rows
 
 	Opaque     bool         // records are bytes, not JSON objects
 	Declared   *tarn.Schema // columns of the records; nil infers them
@@ -91,8 +92,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Source == nil && c.Stream != nil {
 		c.Source = Live(c.Stream)
 	}
-	if (c.Database != nil || c.Cleaned != nil) && c.Ledger == nil {
-		return c, fmt.Errorf("delivery of pipeline %q to %s: the ledger is required", c.Pipeline, c.Table)
+	if (c.Database != nil || c.Cleaned != nil) && (c.Ledger == nil || c.Ordered == nil) {
+		return c, fmt.Errorf("delivery of pipeline %q to %s: the ledger and the ordered engine are required", c.Pipeline, c.Table)
 	}
 	if c.Source == nil || c.Store == nil || c.Bucket == nil || c.Duck == nil || c.Dir == "" || c.Table == "" {
 		return c, fmt.Errorf("delivery of pipeline %q: stream, store, bucket, duck, dir and table are required", c.Pipeline)

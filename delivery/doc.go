@@ -10,6 +10,10 @@
 //	shards → functions → gather → chunk (NDJSON on disk) → convert ┬→ segment (hot tail) ─ flush: merge ┬→ commit
 //	         some events ahead    shapes checked, misfits failed   └→ final files, when much comes ─────┘
 //
+// A delivery may also end in a table of a database outside of Tarn, or in the zone cleaned. All but the
+// end is the same then: target says what the ends have in common, and packages database and cleaned do
+// the writing.
+//
 // A worker trusts no offset but the one committed with its table. After any error it forgets what
 // it has staged and starts again from there. Conversion is a function of the records and of the input
 // schema committed with the table, so the same rows come out.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/tarn-data/tarn"
-	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/metadb"
 	"github.com/tarn-data/tarn/table"
 )
@@ -18,35 +17,7 @@ type Ledger interface {
 }
 
 // orderedChunk is the largest chunk of a target that needs the order of the records.
-const orderedChunk = 8 << 20
-
-// orderedMemory is for the SQL engine of such a target (I8).
-const orderedMemory = 256 << 20
-
-// ordered is an SQL engine that keeps rows in the order of the records: row n of a chunk that gives a
-// row for every record is that of line n, and of two records of one key the last is known. It has one
-// thread, which is as fast as the targets are that need it.
-type ordered struct{ db *duck.DB }
-
-func (o *ordered) open(w *Worker) error {
-	db, err := duck.Open(duck.Options{MemoryBytes: orderedMemory, Threads: 1, AllowedDirs: []string{w.cfg.Dir}, Logger: w.cfg.Logger})
-	if err != nil {
-		return err
-	}
-	o.db, w.conv.db = db, db
-	return nil
-}
-
-func (o *ordered) close(w *Worker) {
-	if o.db == nil {
-		return
-	}
-	w.conv.db = w.cfg.Duck
-	if err := o.db.Close(); err != nil {
-		w.cfg.Logger.Debug("an SQL engine did not close well", "error", err)
-	}
-	o.db = nil
-}
+const orderedChunk = 4 << 20
 
 // bind resolves the transform for an input schema.
 func (w *Worker) bind(ctx context.Context, in *inputSchema) (*resolved, error) {

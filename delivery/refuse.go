@@ -106,7 +106,7 @@ func (b *bringer) rowsOf(ctx context.Context, lines []int) ([][]any, error) {
 	if err := b.texts.write(in, lines); err != nil {
 		return nil, err
 	}
-	return b.w.ordered.db.Values(ctx, b.plan.rows(in))
+	return b.w.conv.db.Values(ctx, b.plan.rows(in))
 }
 
 // line returns the text of one line.

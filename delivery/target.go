@@ -36,7 +36,7 @@ func (w *Worker) newTarget() target {
 	case w.cfg.Database != nil:
 		return &databaseTarget{Worker: w}
 	case w.cfg.Cleaned != nil:
-		return &cleanedTarget{Worker: w}
+		return cleanedTarget{w}
 	}
 	return tableTarget{w}
 }

@@ -14,10 +14,7 @@ import (
 // cleanedTarget is the zone cleaned: records as they leave the functions, byte for byte, as long as
 // they pass the filters and rules that stand before the user's SQL. Masks and names do not change
 // what is kept.
-type cleanedTarget struct {
-	*Worker
-	ordered
-}
+type cleanedTarget struct{ *Worker }
 
 // judging returns the steps that decide which records the zone cleaned gets: those before the user's
 // SQL, behind which there are rows and no records.
@@ -30,10 +27,7 @@ func judging(steps []Step) []Step {
 	return steps
 }
 
-func (w *cleanedTarget) begin(ctx context.Context) (map[string][]byte, []table.ProgressRow, error) {
-	if err := w.ordered.open(w.Worker); err != nil {
-		return nil, nil, err
-	}
+func (w cleanedTarget) begin(ctx context.Context) (map[string][]byte, []table.ProgressRow, error) {
 	if err := w.cfg.Cleaned.Sweep(ctx); err != nil {
 		return nil, nil, err
 	}
@@ -45,15 +39,15 @@ func (w *cleanedTarget) begin(ctx context.Context) (map[string][]byte, []table.P
 	return docs, rows, err
 }
 
-func (w *cleanedTarget) end() { w.ordered.close(w.Worker) }
+func (w cleanedTarget) end() {}
 
 // exists: progress can be committed without an object.
-func (w *cleanedTarget) exists(context.Context) bool { return true }
+func (w cleanedTarget) exists(context.Context) bool { return true }
 
 // compactTail has nothing to do: no query reads this tail.
-func (w *cleanedTarget) compactTail(context.Context, int) error { return nil }
+func (w cleanedTarget) compactTail(context.Context, int) error { return nil }
 
-func (w *cleanedTarget) prepare(ctx context.Context, in *inputSchema, _ func(context.Context) error) (*plan, error) {
+func (w cleanedTarget) prepare(ctx context.Context, in *inputSchema, _ func(context.Context) error) (*plan, error) {
 	if w.plan != nil && w.planned == in {
 		return w.plan, nil
 	}
@@ -73,7 +67,7 @@ func (w *cleanedTarget) prepare(ctx context.Context, in *inputSchema, _ func(con
 }
 
 // judges reports whether any step may keep a record back.
-func (w *cleanedTarget) judges() bool {
+func (w cleanedTarget) judges() bool {
 	for _, s := range w.tr.steps {
 		if s.Kind() == project.StepFilter || s.Kind() == project.StepValidate {
 			return true
@@ -83,12 +77,12 @@ func (w *cleanedTarget) judges() bool {
 }
 
 // rows finds out which records of a chunk pass. Those that break a rule become failed records.
-func (w *cleanedTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
+func (w cleanedTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
 	if p.sift == "" {
 		it.rows = int64(c.lines)
 		return it.keep(c, p)
 	}
-	found, err := w.ordered.db.Values(ctx, p.sifting(c.path))
+	found, err := w.conv.db.Values(ctx, p.sifting(c.path))
 	if err != nil {
 		return err
 	}
@@ -114,7 +108,7 @@ func (w *cleanedTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) e
 }
 
 // reject makes failed records of lines at fault, which are in order.
-func (w *cleanedTarget) reject(ctx context.Context, c *chunk, faults []fault) error {
+func (w cleanedTarget) reject(ctx context.Context, c *chunk, faults []fault) error {
 	if len(faults) == 0 {
 		return nil
 	}
@@ -128,12 +122,12 @@ func (w *cleanedTarget) reject(ctx context.Context, c *chunk, faults []fault) er
 	})
 }
 
-func (w *cleanedTarget) commit(ctx context.Context, n int) error {
+func (w cleanedTarget) commit(ctx context.Context, n int) error {
 	return w.inParts(ctx, n, w.commitSome)
 }
 
 // commitSome commits the first of the items, and returns how many.
-func (w *cleanedTarget) commitSome(ctx context.Context, items []*item) (int, error) {
+func (w cleanedTarget) commitSome(ctx context.Context, items []*item) (int, error) {
 	began := time.Now()
 	var b batch
 	var rows int64

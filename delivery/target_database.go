@@ -19,7 +19,6 @@ import (
 // it, by the next session if this one ends in between.
 type databaseTarget struct {
 	*Worker
-	ordered
 	session *database.Session
 }
 
@@ -34,9 +33,6 @@ type intent struct {
 }
 
 func (w *databaseTarget) begin(ctx context.Context) (map[string][]byte, []table.ProgressRow, error) {
-	if err := w.ordered.open(w.Worker); err != nil {
-		return nil, nil, err
-	}
 	session, there, err := w.cfg.Database.Begin(ctx, w.cfg.Source.Name(), w.cfg.Source.Shards())
 	if err != nil {
 		return nil, nil, err
@@ -58,7 +54,6 @@ func (w *databaseTarget) end() {
 		w.session.Close()
 		w.session = nil
 	}
-	w.ordered.close(w.Worker)
 }
 
 // settleIntent books what the last session announced, if the database has it, and forgets it otherwise.
@@ -230,5 +225,5 @@ func (w *databaseTarget) staged(ctx context.Context, it *item) ([][]any, error) 
 	for _, s := range it.segs {
 		paths = append(paths, s.file.Path)
 	}
-	return w.ordered.db.Values(ctx, "SELECT * FROM "+duck.ReadPlainParquet(paths))
+	return w.conv.db.Values(ctx, "SELECT * FROM "+duck.ReadPlainParquet(paths))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/delivery/cleaned"
 	"github.com/tarn-data/tarn/delivery/database"
+	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/metadb"
 	"github.com/tarn-data/tarn/metadb/metadbtest"
 	"github.com/tarn-data/tarn/project"
@@ -81,6 +82,16 @@ func (a *app) want(q string, values ...string) {
 	}
 }
 
+func (w *world) ordered() *duck.DB {
+	w.t.Helper()
+	db, err := duck.Open(duck.Options{MemoryBytes: 128 << 20, Threads: 1, AllowedDirs: []string{w.dir}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
 // toDatabase is a delivery into the table users of a database.
 func (w *world) toDatabase(a *app, key ...string) delivery.Config {
 	w.t.Helper()
@@ -89,7 +100,7 @@ func (w *world) toDatabase(a *app, key ...string) delivery.Config {
 		w.t.Fatal(err)
 	}
 	c := w.config()
-	c.Table, c.Database, c.Ledger = "database.users", target, w.store
+	c.Table, c.Database, c.Ledger, c.Ordered = "database.users", target, w.store, w.ordered()
 	c.Dir = filepath.Join(w.dir, "staging-users")
 	return c
 }
@@ -251,7 +262,7 @@ func TestDatabaseRestored(t *testing.T) {
 // toCleaned is a delivery to cleaned.events.
 func (w *world) toCleaned(steps ...project.Transform) delivery.Config {
 	c := w.config()
-	c.Table, c.Cleaned, c.Ledger = "cleaned.events", cleaned.Open(w.db, w.bucket, "events"), w.store
+	c.Table, c.Cleaned, c.Ledger, c.Ordered = "cleaned.events", cleaned.Open(w.db, w.bucket, "events"), w.store, w.ordered()
 	c.Dir = filepath.Join(w.dir, "staging-cleaned")
 	for _, s := range steps {
 		c.Transform = append(c.Transform, delivery.Step{Transform: s})

@@ -53,7 +53,9 @@ func New(cfg Config) (*Worker, error) {
 	w := &Worker{cfg: cfg, tr: newTransform(cfg.steps()),
 		conv:    converter{db: cfg.Duck, bucket: cfg.Bucket, dir: cfg.Dir, compression: cfg.Compression, heavy: cfg.Heavy},
 		changed: make(chan struct{})}
-	w.target = w.newTarget()
+	if w.target = w.newTarget(); cfg.Ordered != nil {
+		w.conv.db = cfg.Ordered
+	}
 	w.chunkBytes.Store(cfg.ChunkBytes)
 	return w, nil
 }

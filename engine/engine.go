@@ -71,6 +71,7 @@ type Engine struct {
 	functions functions
 
 	dropped     dropped
+	ordered     orderedSQL
 	heavy       *semaphore.Weighted // see delivery.Config.Heavy
 	paused      sync.Map            // names of pipelines that are paused
 	workers     atomic.Uint64       // ever started, for their folders
@@ -331,7 +332,7 @@ func (e *Engine) close() error {
 		errs = append(errs, p.stream.Close())
 	}
 	e.running.Store(&running{byName: map[string]*pipe{}, streams: map[string]*pipe{}})
-	errs = append(errs, e.closeFiles())
+	errs = append(errs, e.closeFiles(), e.ordered.close())
 	if e.queries != nil {
 		errs = append(errs, e.queries.Close())
 	}

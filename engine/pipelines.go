@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"sort"
 	"sync"
@@ -15,8 +13,6 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
-	"github.com/tarn-data/tarn/delivery/cleaned"
-	"github.com/tarn-data/tarn/delivery/database"
 	"github.com/tarn-data/tarn/delivery/raw"
 	"github.com/tarn-data/tarn/ingest/filedrop"
 	"github.com/tarn-data/tarn/ingest/pull"
@@ -268,32 +264,6 @@ func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *st
 	}
 	err = e.addTarget(&cfg, d)
 	return cfg, err
-}
-
-// addTarget says where rows go instead of a table of the lake.
-func (e *Engine) addTarget(cfg *delivery.Config, d project.Delivery) error {
-	if d.Table != "" {
-		return nil
-	}
-	cfg.Ledger = e.store
-	if d.Cleaned != "" {
-		cfg.Cleaned = cleaned.Open(e.db, e.bucket, d.Cleaned)
-		return nil
-	}
-	url, err := d.Database.URL.Reveal(os.LookupEnv)
-	if err != nil {
-		return err
-	}
-	if d.Database.URL.Scheme() == "" && !filepath.IsAbs(url) {
-		url = filepath.Join(e.opts.Project, url)
-	}
-	lake, err := e.store.Identity(e.ctx)
-	if err != nil {
-		return err
-	}
-	cfg.Database, err = database.New(database.Options{URL: url, Table: d.Database.Table, Delivery: lake + "/" + d.Name,
-		Key: d.Database.Key, Upsert: d.Database.Mode == project.Upsert})
-	return err
 }
 
 // watch follows edits of the project. A faulty edit is reported and what runs stays.
