@@ -52,7 +52,7 @@ func (e *Engine) openCatalog() (err error) {
 			if err != nil {
 				return nil, err
 			}
-			backups, err := backupNames(ctx, e.db)
+			backups, err := keptNames(ctx, e.db)
 			return slices.Concat(names, backups, reservedTables(e.running.Load().project)), err
 		}})
 	return err
@@ -323,7 +323,7 @@ func OpenCatalog(ctx context.Context, opts Options, onStep func(step string, don
 	}
 	c.Catalog, err = catalog.Open(catalog.Options{DB: c.db, Cache: e.path(converted), Data: opts.Data, Lake: c.Lake, Logger: opts.Logger, OnStep: onStep,
 		Reserved: func(ctx context.Context) ([]string, error) {
-			backups, err := backupNames(ctx, c.db)
+			backups, err := keptNames(ctx, c.db)
 			return append(backups, reservedTables(p)...), err
 		}})
 	if err != nil {

@@ -90,7 +90,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	if err := refuseExtracts(p); err != nil {
 		return server.ReloadDoc{}, err
 	}
-	if err := e.checkBackupNames(ctx, p); err != nil {
+	if err := e.checkNames(ctx, p); err != nil {
 		return server.ReloadDoc{}, err
 	}
 	if err := e.checkForgotten(ctx, p); err != nil {
