@@ -225,10 +225,11 @@ func (l *loader) project() v1.Project {
 			fmt.Sprintf("this Tarn reads version %d", v1.Version))
 		return m
 	}
-	if open(string(m.Server.Listen)) {
+	if open(string(m.Server.Listen)) && !authFromModel(m.Auth).Guarded() {
 		l.fault(f, "server.listen", tarn.CodeForbidden, "everybody who reaches this address could read and write the lake, and no credentials are configured",
-			"listen on 127.0.0.1:PORT and put a proxy that authenticates in front")
+			"write auth: {mode: embedded}, or listen on 127.0.0.1:PORT")
 	}
+	l.checkAuth(f, m.Auth)
 	if m.Limits.Record > m.Limits.Body && m.Limits.Body > 0 {
 		l.fault(f, "limits.record", tarn.CodeInvalid, fmt.Sprintf("a record of %s does not fit a body of %s", m.Limits.Record, m.Limits.Body), "raise limits.body or lower limits.record")
 	}

@@ -45,6 +45,7 @@ func TestDefaults(t *testing.T) {
 	want := &project.Project{
 		Name:   "test",
 		Server: project.Server{Listen: "127.0.0.1:8080"},
+		Auth:   project.Auth{Mode: project.AuthNone, Audience: "tarn", AccessLifetime: 15 * time.Minute, RefreshLifetime: 168 * time.Hour},
 		Limits: project.Limits{RecordBytes: 1 << 20, BodyBytes: 16 << 20, MemoryBytes: 1 << 30, QueryMemoryBytes: 256 << 20, QueryTimeout: time.Minute},
 		Pipelines: []project.Pipeline{{
 			Name: "events", File: "pipelines/e.yaml", Source: project.Source{HTTP: true}, Records: project.RecordsJSON,

@@ -70,7 +70,7 @@ func judge(kind, path, from, to string, had, has bool) (note string, unsafe bool
 		return "objects beyond it are deleted", true
 	case strings.HasPrefix(path, "version of "):
 		return "it restarts with that version", false
-	case strings.HasPrefix(path, "limits."):
+	case strings.HasPrefix(path, "limits."), strings.HasPrefix(path, "auth."):
 		return "from the next start", false
 	case strings.HasPrefix(path, "schema."):
 		return judgeColumn(from, to, had, has)

@@ -66,6 +66,7 @@ func settings(p *Project) []property {
 		{"limits.record", m.Limits.Record.String()}, {"limits.body", m.Limits.Body.String()}, {"limits.memory", m.Limits.Memory.String()},
 		{"limits.query_memory", m.Limits.QueryMemory.String()}, {"limits.query_timeout", m.Limits.QueryTimeout.String()},
 	}
+	props = append(props, authProperties(p.Auth)...)
 	props = append(props, zoneProperties("zones.raw.", p.Zones.Raw)...)
 	return append(props, zoneProperties("zones.cleaned.", p.Zones.Cleaned)...)
 }

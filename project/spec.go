@@ -15,6 +15,7 @@ type Project struct {
 	Name      string
 	Engines   Engines
 	Server    Server
+	Auth      Auth
 	Limits    Limits
 	Zones     Zones
 	Functions []Function // sorted by name

@@ -11,6 +11,7 @@ type Project struct {
 	Name    Name    `json:"name" required:"true" example:"fleet" doc:"The name of the project."`
 	Engines Engines `json:"engines" doc:"Where streams, metadata and the lake live. Every part has an embedded default in the data folder. Paths are relative to the project folder; '${NAME}' stands for an environment variable, so that no secret is written here."`
 	Server  Server  `json:"server" doc:"The HTTP listener."`
+	Auth    Auth    `json:"auth" doc:"Who may call, and how. Changes take effect at the next start."`
 	Limits  Limits  `json:"limits" doc:"Bounds on what Tarn accepts and uses."`
 	Zones   Zones   `json:"zones" doc:"How long objects of the zones live that are not table data."`
 }
@@ -24,7 +25,7 @@ type Engines struct {
 
 // Server is the HTTP listener.
 type Server struct {
-	Listen Address `json:"listen" default:"127.0.0.1:8080" example:"127.0.0.1:8080" doc:"The address to listen on. Without configured credentials only loopback addresses are bound."`
+	Listen Address `json:"listen" default:"127.0.0.1:8080" example:"127.0.0.1:8080" doc:"The address to listen on. Without 'auth' only loopback addresses are bound."`
 }
 
 // Limits bounds one process.
