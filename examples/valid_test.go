@@ -7,7 +7,7 @@ import (
 )
 
 func TestProjectsAreValid(t *testing.T) {
-	for _, dir := range []string{"fleet", "earthquakes"} {
+	for _, dir := range []string{"fleet", "earthquakes", "workshop"} {
 		if _, faults := project.LoadDir(dir, project.Options{}); len(faults) > 0 {
 			t.Errorf("%s:\n%s", dir, faults)
 		}

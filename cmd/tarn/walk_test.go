@@ -26,6 +26,20 @@ import (
 // the environment leads tarn and curl to a free port instead, and the project of the example, of
 // which this is a copy, listens there.
 func TestReadmeWalk(t *testing.T) {
+	walk(t, "README.md", "earthquakes", ".")
+}
+
+// TestWorkshopWalk does the same with the page of the example workshop, in its folder.
+func TestWorkshopWalk(t *testing.T) {
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("the function of the workshop needs python3")
+	}
+	walk(t, "examples/workshop/README.md", "workshop", "examples/workshop")
+}
+
+// walk runs the walk of a page, which starts the example of that name, in a folder of the copy.
+func walk(t *testing.T, page, example, folder string) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("takes as long as three commits")
 	}
@@ -34,20 +48,20 @@ func TestReadmeWalk(t *testing.T) {
 			t.Skipf("the walk needs %s", tool)
 		}
 	}
-	readme, err := os.ReadFile(filepath.Join(repository, "README.md"))
+	text, err := os.ReadFile(filepath.Join(repository, page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, after, begins := strings.Cut(string(readme), "<!-- walk:")
-	walk, _, ends := strings.Cut(after, "<!-- walk ends -->")
+	_, after, begins := strings.Cut(string(text), "<!-- walk:")
+	body, _, ends := strings.Cut(after, "<!-- walk ends -->")
 	if !begins || !ends {
-		t.Fatal("the README has no walk")
+		t.Fatalf("%s has no walk", page)
 	}
-	first := strings.Count(string(readme[:len(readme)-len(after)]), "\n")
+	first := strings.Count(string(text[:len(text)-len(after)]), "\n")
 
 	dir, port := t.TempDir(), freePort(t)
 	copyExamples(t, filepath.Join(dir, "examples"))
-	project, err := os.OpenFile(filepath.Join(dir, "examples", "earthquakes", "tarn.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	project, err := os.OpenFile(filepath.Join(dir, "examples", example, "tarn.yaml"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,9 +74,9 @@ func TestReadmeWalk(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, ".curlrc"), []byte(curlrc), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	sh := startShell(t, dir, fmt.Sprintf("TARN_SERVER=http://127.0.0.1:%d", port), "CURL_HOME="+home, "HOME="+home, "NO_PROXY=*", "NO_COLOR=1", "LC_ALL=C")
+	sh := startShell(t, filepath.Join(dir, folder), fmt.Sprintf("TARN_SERVER=http://127.0.0.1:%d", port), "CURL_HOME="+home, "HOME="+home, "NO_PROXY=*", "NO_COLOR=1", "LC_ALL=C")
 
-	all := fences(walk)
+	all := fences(body)
 	for i, b := range all {
 		if b.info != "sh" {
 			continue
@@ -81,7 +95,7 @@ func TestReadmeWalk(t *testing.T) {
 				break
 			}
 			if !b.repeat || time.Now().After(deadline) || sh.ended() {
-				t.Fatalf("README.md:%d: %v\n%s\n(-README +now):\n%s\nstandard error:\n%s", first+b.line, err, b.text, cmp.Diff(lines(want), lines(got)), sh.stderr())
+				t.Fatalf("%s:%d: %v\n%s\n(-page +now):\n%s\nstandard error:\n%s", page, first+b.line, err, b.text, cmp.Diff(lines(want), lines(got)), sh.stderr())
 			}
 		}
 	}
