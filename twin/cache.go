@@ -114,16 +114,17 @@ func (c *cache) merge(name string, news []entry) {
 	s := c.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	comp := s.components[name]
-	if comp == nil {
-		if !covered {
-			return
-		}
+	comp, had := s.components[name], int64(0)
+	switch {
+	case comp != nil:
+		had = comp.bytes()
+	case !covered:
+		return
+	default:
 		comp = &component{metrics: make([]entry, 0, len(news))}
 		s.components[strings.Clone(name)] = comp
 		c.used.Add(int64(componentBytes + len(name)))
 	}
-	had := comp.bytes()
 	for i := range news {
 		comp.add(&news[i])
 	}
