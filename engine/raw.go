@@ -262,13 +262,17 @@ func describeBackup(ctx context.Context, p *pipe) (*server.RawBackupDoc, error) 
 }
 
 // verifyRaw proves that the archives are whole and hold what their streams accepted.
-func (e *Engine) verifyRaw(ctx context.Context, v *server.VerifyDoc, problem func(string, string, ...any)) error {
+func (e *Engine) verifyRaw(ctx context.Context, v *server.VerifyDoc, deep *reading, problem func(string, string, ...any)) error {
 	tables, err := e.rawTables(ctx)
 	if err != nil {
 		return err
 	}
 	for _, t := range tables {
-		accounts, problems, err := t.Verify(ctx, false)
+		var read func(raw.Object)
+		if deep != nil {
+			read = func(o raw.Object) { deep.checked("raw."+t.Stream(), o.Bytes) }
+		}
+		accounts, problems, err := t.Verify(ctx, read)
 		if err != nil {
 			return err
 		}

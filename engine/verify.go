@@ -13,7 +13,9 @@ import (
 // table, accepted = in table + dropped + failed + pending + expired + lost, and nothing is lost; the rows
 // that commits counted are the rows the table's metadata counts; and every file the metadata names is
 // there.
-func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) {
+func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) { return e.verify(ctx, nil) }
+
+func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, error) {
 	v := server.VerifyDoc{OK: true, At: time.Now().UTC()}
 	problem := func(subject, format string, args ...any) {
 		v.OK = false
@@ -49,15 +51,18 @@ func (e *Engine) Verify(ctx context.Context) (server.VerifyDoc, error) {
 			if uint64(st.Rows) != rowsOut {
 				problem(name, "commits delivered %d rows, the table's snapshot counts %d", rowsOut, st.Rows)
 			}
-			if err := e.verifyFiles(ctx, st, problem); err != nil {
+			if err := e.verifyFiles(ctx, st, deep, problem); err != nil {
 				return v, err
 			}
 		}
 	}
-	if err := e.verifyRaw(ctx, &v, problem); err != nil {
+	if err := e.verifyRaw(ctx, &v, deep, problem); err != nil {
 		return v, err
 	}
 	if err := e.verifyCleaned(ctx, problem); err != nil {
+		return v, err
+	}
+	if err := e.verifyOriginals(ctx, deep, problem); err != nil {
 		return v, err
 	}
 	if e.marks.damaged(ctx) {
@@ -204,8 +209,9 @@ func (e *Engine) failedRecords(ctx context.Context, name, stream string) (stored
 	return stored, counted, nil
 }
 
-// verifyFiles checks that the files of a snapshot are there, with the sizes and rows it counts.
-func (e *Engine) verifyFiles(ctx context.Context, st *table.State, problem func(string, string, ...any)) error {
+// verifyFiles checks that the files of a snapshot are there, with the sizes and rows it counts; deep
+// reads them.
+func (e *Engine) verifyFiles(ctx context.Context, st *table.State, deep *reading, problem func(string, string, ...any)) error {
 	if st.SnapshotID == 0 { // nothing committed yet
 		return nil
 	}
@@ -232,6 +238,15 @@ func (e *Engine) verifyFiles(ctx context.Context, st *table.State, problem func(
 			problem(st.Name, "the file %s is missing", key)
 		case info.Size != f.Bytes:
 			problem(st.Name, "the file %s has %d bytes, the table counts %d", key, info.Size, f.Bytes)
+		case deep != nil:
+			why, err := e.readDataFile(ctx, f.Path, f.Rows)
+			if err != nil {
+				return err
+			}
+			if why != "" {
+				problem(st.Name, "the file %s: %s", key, why)
+			}
+			deep.checked(st.Name, f.Bytes)
 		}
 	}
 	if rows != st.Rows {

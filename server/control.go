@@ -37,7 +37,6 @@ type (
 		Tables []TableDoc `json:"tables"`
 	}
 	tableOut   struct{ Body TableDoc }
-	verifyOut  struct{ Body VerifyDoc }
 	reloadOut  struct{ Body ReloadDoc }
 	maintainIn struct {
 		Name string `path:"name" maxLength:"255" doc:"The table"`
@@ -106,12 +105,7 @@ func (s *Server) registerControl(api huma.API) {
 	s.registerCrawls(api)
 	s.registerFailed(api)
 	s.registerReplays(api)
-	register(s, api, "GET", "/v1/verify", "verify", "operations", "Prove from the stores that nothing accepted disappeared",
-		func(ctx context.Context, _ *none) (*verifyOut, error) {
-			v, err := call(ctx, c.Verify)
-			v.Accounts = list(v.Accounts)
-			return &verifyOut{v}, err
-		})
+	s.mountVerify(api)
 	register(s, api, "GET", "/v1/project", "project", "operations", "The project that runs, with every default filled in",
 		func(ctx context.Context, _ *none) (*projectOut, error) {
 			v, err := call(ctx, c.Project)

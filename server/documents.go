@@ -183,6 +183,13 @@ type VerifyDoc struct {
 	Totals   VerifyTotals    `json:"totals"`
 }
 
+// VerifyProgress is how much of the content a verification has read.
+type VerifyProgress struct {
+	Subject string `json:"subject" example:"curated.telemetry"`
+	Objects int    `json:"objects"`
+	Bytes   int64  `json:"bytes"`
+}
+
 // VerifyAccount balances one shard of a stream against one table that it feeds:
 // accepted = in_table + dropped + failed + pending + expired + lost.
 type VerifyAccount struct {

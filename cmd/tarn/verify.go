@@ -7,31 +7,43 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tarn-data/tarn/cmd/tarn/internal/client"
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
 	"github.com/tarn-data/tarn/server"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	return a.clientFlags(&cobra.Command{
+	deep := false
+	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove from the stores that nothing accepted disappeared",
 		Long: `Counts, for every stream and shard and every table it feeds, the records that were accepted,
 and those that are in the table, left out by the pipeline's SQL, failed, pending, expired by
 retention before delivery, or lost because the stream's storage was damaged. Exit status 1 when a sum
-does not add up or something is lost; what is lost is named.`,
-		Example: "  tarn verify\n  tarn verify --json",
+does not add up or something is lost; what is lost is named.
+
+Files are looked at by name and size. With --deep each is read: data files are decoded and their rows
+counted, raw backups are compared with their checksums, and originals of dropped files with their hashes.`,
+		Example: "  tarn verify\n  tarn verify --deep\n  tarn verify --json",
 		Args:    args(0, 0, ""),
-		RunE:    func(c *cobra.Command, _ []string) error { return a.verify(c.Context()) },
-	})
+		RunE:    func(c *cobra.Command, _ []string) error { return a.verify(c.Context(), deep) },
+	}
+	c.Flags().BoolVar(&deep, "deep", false, "read the content of every file too")
+	return a.clientFlags(c)
 }
 
-func (a *app) verify(ctx context.Context) error {
+func (a *app) verify(ctx context.Context, deep bool) error {
 	cl, err := a.client()
 	if err != nil {
 		return err
 	}
 	var doc server.VerifyDoc
-	if err := cl.Get(ctx, "/v1/verify", &doc); err != nil {
+	if deep {
+		doc, err = a.verifyDeep(ctx, cl)
+	} else {
+		err = cl.Get(ctx, "/v1/verify", &doc)
+	}
+	if err != nil {
 		return err
 	}
 	if a.json {
@@ -46,6 +58,15 @@ func (a *app) verify(ctx context.Context) error {
 		return errReported
 	}
 	return err
+}
+
+// verifyDeep has everything read, and shows on a terminal how far that is.
+func (a *app) verifyDeep(ctx context.Context, cl *client.Client) (server.VerifyDoc, error) {
+	line := screen.Progress(a.errOut)
+	defer line.Clear()
+	return cl.VerifyDeep(ctx, func(p server.VerifyProgress) {
+		line.Show("read %s, %s: %s", screen.Plural(p.Objects, "file"), screen.Bytes(p.Bytes), p.Subject)
+	})
 }
 
 func (a *app) printVerify(doc server.VerifyDoc) error {

@@ -23,8 +23,9 @@ type Problem struct {
 
 // Verify proves from the stores that the archive is whole: the registered ranges follow each other
 // without a hole from the first to the next offset, every object is there with its registered size,
-// and the counters add up. With deep every object is decompressed and its checksums and counts are verified.
-func (a *Archive) Verify(ctx context.Context, deep bool) ([]Account, []Problem, error) {
+// and the counters add up. With read every object is
+// decompressed, its checksums and counts are verified, and read is called behind it.
+func (a *Archive) Verify(ctx context.Context, read func(Object)) ([]Account, []Problem, error) {
 	progress, err := a.Progress(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -32,7 +33,7 @@ func (a *Archive) Verify(ctx context.Context, deep bool) ([]Account, []Problem, 
 	var accounts []Account
 	var problems []Problem
 	for _, p := range progress {
-		acc, found, err := a.verifyShard(ctx, p, deep)
+		acc, found, err := a.verifyShard(ctx, p, read)
 		for try := 0; err == nil && try < 20; try++ {
 			now, e := a.shardProgress(ctx, p.Shard)
 			if e != nil || now.First == p.First {
@@ -40,7 +41,7 @@ func (a *Archive) Verify(ctx context.Context, deep bool) ([]Account, []Problem, 
 				break
 			}
 			p = now // the lifecycle removed objects meanwhile
-			acc, found, err = a.verifyShard(ctx, p, deep)
+			acc, found, err = a.verifyShard(ctx, p, read)
 		}
 		if err != nil {
 			return nil, nil, err
@@ -63,7 +64,7 @@ func (a *Archive) shardProgress(ctx context.Context, shard int) (Progress, error
 
 // verifyShard looks at the ranges that the progress covers: those below its next offset do not change,
 // except that the lifecycle takes them from the front.
-func (a *Archive) verifyShard(ctx context.Context, p Progress, deep bool) (Account, []Problem, error) {
+func (a *Archive) verifyShard(ctx context.Context, p Progress, read func(Object)) (Account, []Problem, error) {
 	acc := Account{Progress: p}
 	var problems []Problem
 	subject := fmt.Sprintf("raw.%s shard %d", a.stream, p.Shard)
@@ -99,8 +100,11 @@ func (a *Archive) verifyShard(ctx context.Context, p Progress, deep bool) (Accou
 		if uint64(o.Records) != o.Next-o.First {
 			bad(o.Key, "%d records are registered for %d positions", o.Records, o.Next-o.First)
 		}
-		if detail := a.verifyObject(ctx, o, deep); detail != "" {
+		if detail := a.verifyObject(ctx, o, read != nil); detail != "" {
 			bad(o.Key, "%s", detail)
+		}
+		if read != nil {
+			read(o)
 		}
 		if err := ctx.Err(); err != nil {
 			return acc, nil, err

@@ -2,7 +2,6 @@ package filedrop
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"sync"
@@ -191,22 +190,27 @@ func (o *Originals) forget(ctx context.Context, all []original) (gone []original
 
 // deleteUnnamed deletes an object unless a row names it still. The caller has claimed the file.
 func (o *Originals) deleteUnnamed(ctx context.Context, pipeline, hash, key string) (bool, error) {
+	if named, err := o.named(ctx, pipeline, hash, key); err != nil || named {
+		return false, err
+	}
+	return true, o.bucket.Delete(ctx, key)
+}
+
+// named reports whether a row names the object.
+func (o *Originals) named(ctx context.Context, pipeline, hash, key string) (named bool, err error) {
 	rows, err := o.db.Query(ctx, "SELECT name FROM taken_files WHERE pipeline = ? AND hash = ? AND original_gone = 0", pipeline, hash)
 	if err != nil {
 		return false, err
 	}
-	named := false
+	defer rows.Close()
 	for rows.Next() {
 		x := original{pipeline: pipeline, hash: hash}
 		if err := rows.Scan(&x.name); err != nil {
-			return false, errors.Join(err, rows.Close())
+			return false, err
 		}
 		named = named || x.key() == key // two names may make one key
 	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil || named {
-		return false, err
-	}
-	return true, o.bucket.Delete(ctx, key)
+	return named, rows.Err()
 }
 
 var originalKey = regexp.MustCompile(`^` + originalsPrefix + `([^/]+)/([0-9a-f]{32})/[^/]+$`)
