@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,8 +106,8 @@ func TestModel(t *testing.T) {
 		table := rapid.SampledFrom(tables).Draw(rt, "table")
 		m := &model{t: rt, at: at("02:59:41")}
 		start := m.at
-		forgets := time.Duration(0) // how far the stream's clock is ahead
-		st := s.open(t, fmt.Sprintf("m%d", checks), rapid.IntRange(1, 3).Draw(rt, "shards"), func() time.Time { return time.Now().Add(forgets) })
+		var forgets atomic.Int64 // how far the stream's clock is ahead
+		st := s.open(t, fmt.Sprintf("m%d", checks), rapid.IntRange(1, 3).Draw(rt, "shards"), func() time.Time { return time.Now().Add(time.Duration(forgets.Load())) })
 		defer st.Close()
 		m.o = Options{Pipeline: fmt.Sprintf("m%d", checks), Function: "f", Timetable: table, Stream: st, KeyPath: "key", DB: s.db, Retries: 2, RetryPause: time.Nanosecond,
 			CatchUp: rapid.SampledFrom([]CatchUp{project.CatchUpOne, project.CatchUpAll, project.CatchUpNone}).Draw(rt, "catch up"),
@@ -130,7 +131,7 @@ func TestModel(t *testing.T) {
 				m.dies = true
 			case 6:
 				m.appends, m.after = rapid.IntRange(1, 4).Draw(rt, "append"), rapid.Bool().Draw(rt, "after")
-				forgets += time.Hour
+				forgets.Add(int64(time.Hour))
 			default: // to the next slot
 				m.at = table.next(m.at)
 			}
