@@ -50,6 +50,7 @@ func scenarios() []scenario {
 		{"query", "five queries next to bare DuckDB on the same files", queries},
 		{"commits", "a thousand commits, the first fifty against the last fifty", commits},
 		{"filedrop", "a dropped NDJSON and CSV file, next to bare DuckDB on the same file", fileDrop},
+		{"replay", "history run again, into a new table and in place", replays},
 		{"functions", "a handler in Python, Node and Go in the function host, next to a bare loop over it", functions},
 		{"startup", "start until ready, and idle memory", startup},
 	}

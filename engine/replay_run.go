@@ -22,7 +22,6 @@ func (e *Engine) runReplay(job replay.Job, free func()) {
 	e.replays.jobs[job.ID] = r
 	e.replays.mu.Unlock()
 	e.done.Go(func() {
-		defer free()
 		defer close(r.ended)
 		defer cancel(nil)
 		e.log.Info("replay", "id", job.ID, "pipeline", job.Pipeline, "into", job.Into, "records", job.Records)
@@ -30,6 +29,7 @@ func (e *Engine) runReplay(job replay.Job, free func()) {
 		if err = e.endReplay(ctx, job, err); err != nil && e.ctx.Err() == nil {
 			e.log.Error("a replay could not be ended; it is taken up at the next start", "id", job.ID, "error", err)
 		}
+		free() // before anybody can see that it has ended
 		e.replays.mu.Lock()
 		delete(e.replays.jobs, job.ID)
 		e.replays.mu.Unlock()

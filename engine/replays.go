@@ -119,6 +119,9 @@ func (e *Engine) replayDoc(j replay.Job) server.ReplayDoc {
 	e.replays.mu.Lock()
 	r := e.replays.jobs[j.ID]
 	e.replays.mu.Unlock()
+	if r != nil && j.State == replay.Done { // committed, and being tidied up
+		d.State, d.FinishedAt = string(replay.Running), nil
+	}
 	if r != nil && j.State == replay.Running {
 		d.Done = min(r.done.Load(), j.Records)
 		if took := time.Since(r.began).Seconds(); took > 0 {

@@ -36,6 +36,9 @@ type AsideFile struct {
 func (a *Aside) Commit(ctx context.Context, part string, c Commit) error {
 	return a.s.db.Tx(ctx, func(tx *metadb.Tx) error {
 		for _, f := range c.Add {
+			if _, ok := a.s.bucket.Key(f.Path); !ok {
+				f.Path = a.s.bucket.URL(f.Path)
+			}
 			text, err := encodeFile(f)
 			if err != nil {
 				return err

@@ -223,7 +223,7 @@ func (a *app) printRetry(d server.RetryDoc) {
 		fmt.Fprintf(a.out, "%s not tried: they were damaged in the stream, and can only be discarded\n", screen.Count(d.NoBytes))
 	}
 	if d.NoDelivery > 0 {
-		fmt.Fprintf(a.out, "%s not tried: no pipeline delivers to their table any more\n", screen.Count(d.NoDelivery))
+		fmt.Fprintf(a.out, "%s not tried: no pipeline of the project delivers them to a table of the lake\n", screen.Count(d.NoDelivery))
 	}
 }
 
