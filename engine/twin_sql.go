@@ -39,20 +39,27 @@ type twinCopy struct {
 	old     bool
 }
 
-// storedTwin are the columns of a copy, and age those that statements see.
+// storedTwin are the columns of a copy. JSON is text in it, because DuckDB takes the JSON that it reads
+// apart more strictly than the JSON that it keeps.
 func storedTwin() tarn.Schema {
 	var s tarn.Schema
 	for i, f := range []tarn.Field{col("component", tarn.String), col("type", tarn.String), col("metric", tarn.String), col("value_number", tarn.Double), col("value_text", tarn.String),
-		col("value_boolean", tarn.Boolean), col("value_json", tarn.JSON), col("unit", tarn.String), col("at", tarn.Timestamp), col("unknown", tarn.Boolean), col("pipeline", tarn.String),
-		col("source", tarn.String), col("stream", tarn.String), col("shard", tarn.Int), col("offset", tarn.Long)} {
+		col("value_boolean", tarn.Boolean), col("value_json", tarn.String), col("unit", tarn.String), col("at", tarn.Timestamp), col("unknown", tarn.Boolean), col("pipeline", tarn.String),
+		col("source", tarn.String), col("stream", tarn.String), col("shard", tarn.Int), col("record_offset", tarn.Long)} {
 		f.ID = i + 1
 		s.Fields = append(s.Fields, f)
 	}
 	return s
 }
 
+// twinColumns are those that statements see.
 func twinColumns() tarn.Schema {
 	s := storedTwin()
+	for i := range s.Fields {
+		if s.Fields[i].Name == "value_json" {
+			s.Fields[i].Type.Kind = tarn.JSON
+		}
+	}
 	s.Fields = append(s.Fields, tarn.Field{ID: len(s.Fields) + 1, Name: "age_seconds", Type: tarn.Type{Kind: tarn.Double}})
 	return s
 }
@@ -94,7 +101,7 @@ func (e *Engine) acquireTwin(ctx context.Context, t *twin.Twin, at *query.AsOf) 
 		if d := t.Spec().ExpireAfter; d > 0 {
 			where = ` WHERE "at" > ` + moment(now.Add(-d))
 		}
-		return "(SELECT *, date_diff('millisecond', \"at\", " + moment(now) + ") / 1000.0::DOUBLE AS age_seconds FROM " + duck.ReadParquet([]string{c.path}, storedTwin()) + where + ")", nil
+		return "(SELECT * REPLACE (TRY_CAST(value_json AS JSON) AS value_json), date_diff('millisecond', \"at\", " + moment(now) + ") / 1000.0::DOUBLE AS age_seconds FROM " + duck.ReadParquet([]string{c.path}, storedTwin()) + where + ")", nil
 	}
 	view.Release = func() { e.twinCopies.release(c) }
 	return view, nil
@@ -174,21 +181,21 @@ func (c *twinCopy) dropUnread() {
 
 // twinRow is one line of what DuckDB reads.
 type twinRow struct {
-	Component    string          `json:"component"`
-	Type         string          `json:"type,omitempty"`
-	Metric       string          `json:"metric"`
-	ValueNumber  *float64        `json:"value_number,omitempty"`
-	ValueText    *string         `json:"value_text,omitempty"`
-	ValueBoolean *bool           `json:"value_boolean,omitempty"`
-	ValueJSON    json.RawMessage `json:"value_json,omitempty"`
-	Unit         string          `json:"unit,omitempty"`
-	At           string          `json:"at"`
-	Unknown      bool            `json:"unknown"`
-	Pipeline     string          `json:"pipeline,omitempty"`
-	Source       string          `json:"source,omitempty"`
-	Stream       string          `json:"stream,omitempty"`
-	Shard        *int            `json:"shard,omitempty"`
-	Offset       *uint64         `json:"offset,omitempty"`
+	Component    string   `json:"component"`
+	Type         string   `json:"type,omitempty"`
+	Metric       string   `json:"metric"`
+	ValueNumber  *float64 `json:"value_number,omitempty"`
+	ValueText    *string  `json:"value_text,omitempty"`
+	ValueBoolean *bool    `json:"value_boolean,omitempty"`
+	ValueJSON    *string  `json:"value_json,omitempty"`
+	Unit         string   `json:"unit,omitempty"`
+	At           string   `json:"at"`
+	Unknown      bool     `json:"unknown"`
+	Pipeline     string   `json:"pipeline,omitempty"`
+	Source       string   `json:"source,omitempty"`
+	Stream       string   `json:"stream,omitempty"`
+	Shard        *int     `json:"shard,omitempty"`
+	Offset       *uint64  `json:"record_offset,omitempty"`
 }
 
 func newTwinRow(m *twin.Metric) twinRow {
@@ -204,11 +211,12 @@ func newTwinRow(m *twin.Metric) twinRow {
 	case twin.String:
 		s := v.Text()
 		r.ValueText = &s
+	case twin.JSON:
+		s := v.Text()
+		r.ValueJSON = &s
 	case twin.Boolean:
 		b := v.Boolean()
 		r.ValueBoolean = &b
-	case twin.JSON:
-		r.ValueJSON = json.RawMessage(v.Text())
 	}
 	return r
 }

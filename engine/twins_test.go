@@ -50,7 +50,11 @@ func TestTwin(t *testing.T) {
 		}
 	}
 	updates = append(updates, twin.Update{Component: "wagon/7", Type: "wagon", Metric: "state", Value: twin.JSONValue([]byte(`{"doors": [1, 2]}`)), At: at})
-	if res, err := tw.Apply(t.Context(), twin.Batch{Updates: updates}); err != nil || res.Applied != 4 {
+	for i, hostile := range []string{`{"a":"\u0000","a":1,"a":2}`, strings.Repeat("[", 900) + strings.Repeat("]", 900), `"\ud800"`, `{"":1e400}`} {
+		updates = append(updates, twin.Update{Component: "hostile", Metric: fmt.Sprint(i), Value: twin.JSONValue([]byte(hostile)), At: at})
+	}
+	updates = append(updates, twin.Update{Component: "hostile", Metric: "' OR 1=1 --", Value: twin.StringValue("a\nb\"\u2028'"), At: at})
+	if res, err := tw.Apply(t.Context(), twin.Batch{Updates: updates}); err != nil || res.Applied != 9 {
 		t.Fatalf("%+v %v", res, err)
 	}
 	l.post("history", history.String())
@@ -88,6 +92,8 @@ func TestTwin(t *testing.T) {
 	if b := h["buckets"].([]any); len(b) != 2 || b[0].(map[string]any)["mean"] != 20.0 || b[1].(map[string]any)["last"] != 90.0 {
 		t.Error(h)
 	}
+	l.call("GET", "/v1/twins/fleet/components/hostile/metrics/"+url.PathEscape("' OR 1=1 --"), "", 200)
+	l.call("GET", "/v1/twins/fleet/components/hostile/metrics/"+url.PathEscape("' OR 1=1 --")+"?at=2026-11-20T03:04:30Z", "", 404)
 	r := l.call("POST", "/v1/twins/fleet/read", `{"keys": [{"component": "wagon/7", "metric": "speed"}, {"component": "wagon/7", "metric": "none"}]}`, 200)
 	if len(r["values"].([]any)) != 1 || len(r["missing"].([]any)) != 1 {
 		t.Error(r)

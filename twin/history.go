@@ -46,7 +46,7 @@ func (t *Twin) past(ctx context.Context) (*history, error) {
 func (h *history) has(column string) bool { return slices.Contains(h.columns, column) }
 
 // optional are the columns that a history may have besides the required.
-var optional = []string{"value", "value_number", "value_text", "value_boolean", "value_json", "type", "unit", "pipeline", "source", "stream", "shard", "offset"}
+var optional = []string{"value", "value_number", "value_text", "value_boolean", "value_json", "type", "unit", "pipeline", "source", "stream", "shard", "record_offset"}
 
 // selected is the list of what is read of a row.
 func (h *history) selected() string {
@@ -62,7 +62,7 @@ func (h *history) selected() string {
 // newest orders rows so that the first is the value of the moment.
 func (h *history) newest() string {
 	by := `"at" DESC`
-	for _, c := range []string{"stream", "shard", "offset"} {
+	for _, c := range []string{"stream", "shard", "record_offset"} {
 		if h.has(c) {
 			by += ", " + tarn.QuoteIdent(c) + " DESC"
 		}
@@ -95,7 +95,7 @@ func (h *history) read(ctx context.Context, sql string, params ...any) ([]Metric
 func metricOf(r map[string]any) Metric {
 	u := Update{Component: text(r["component"]), Metric: text(r["metric"]), Type: text(r["type"]), Unit: text(r["unit"]), Pipeline: text(r["pipeline"]), Source: text(r["source"]),
 		At: metadb.Time(integer(r["at_us"])), Value: valueOf(r)}
-	u.Position = Position{text(r["stream"]), tarn.Position{Shard: int(integer(r["shard"])), Offset: uint64(max(0, integer(r["offset"])))}}
+	u.Position = Position{text(r["stream"]), tarn.Position{Shard: int(integer(r["shard"])), Offset: uint64(max(0, integer(r["record_offset"])))}}
 	e := newEntry(&u, false)
 	return e.show(u.Component)
 }

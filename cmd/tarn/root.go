@@ -55,7 +55,7 @@ stream, delivers them exactly once into Iceberg tables, and answers SQL over all
 	cmd.PersistentFlags().SortFlags = false
 	cmd.AddCommand(
 		a.upCommand(), a.demoCommand(), a.benchCommand(), a.initCommand(), a.validateCommand(), a.testCommand(), a.planCommand(), a.schemaCommand(),
-		a.putCommand(), a.runCommand(), a.crawlCommand(), a.sqlCommand(),
+		a.putCommand(), a.runCommand(), a.crawlCommand(), a.sqlCommand(), a.twinCommand(),
 		a.streamsCommand(), a.tablesCommand(), a.pipelinesCommand(), a.functionsCommand(), a.failedCommand(), a.replayCommand(), a.verifyCommand(),
 		a.versionCommand(), completionCommand(),
 	)

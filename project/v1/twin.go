@@ -14,7 +14,7 @@ type Twin struct {
 	Owner       string     `json:"owner,omitempty" example:"fleet-data" doc:"Who answers for it."`
 	Description string     `json:"description,omitempty" doc:"What its components are, for people."`
 	ExpireAfter Duration   `json:"expire_after,omitempty" min:"1s" max:"87600h" example:"24h" doc:"A value is gone when its time is so long ago. Default: never."`
-	History     TableName  `json:"history,omitempty" example:"curated.fleet_history" doc:"The table that holds the past: the columns 'component', 'metric' and 'at', the value in 'value_number', 'value_text', 'value_boolean' and 'value_json' or in 'value', and any of 'type', 'unit', 'pipeline', 'source', 'stream', 'shard' and 'offset'. Without it the twin has no past."`
+	History     TableName  `json:"history,omitempty" example:"curated.fleet_history" doc:"The table that holds the past: the columns 'component', 'metric' and 'at', the value in 'value_number', 'value_text', 'value_boolean' and 'value_json' or in 'value', and any of 'type', 'unit', 'pipeline', 'source', 'stream', 'shard' and 'record_offset'. Without it the twin has no past."`
 	Unknown     string     `json:"unknown" default:"accept" enum:"accept,tag,reject" example:"tag" doc:"What becomes of metrics that 'types' does not name. 'accept': they are kept. 'tag': they are kept, and answers say that they are unknown. 'reject': they are refused."`
 	Types       []TwinType `json:"types,omitempty" shorthand:"type,metrics" example:"{wagon: {speed: number, door_open: boolean}}" doc:"The metrics of each type of component: a mapping of type to metrics, or a list. Without it everything is allowed."`
 }
