@@ -30,14 +30,21 @@ type app struct {
 	db  *sql.DB
 }
 
+// eachApp runs a test against both databases.
+func eachApp(t *testing.T, f func(t *testing.T, open func(*testing.T) *app)) {
+	t.Run("sqlite", func(t *testing.T) { f(t, sqliteApp) })
+	t.Run("postgres", func(t *testing.T) {
+		server := metadbtest.Postgres(t)
+		f(t, func(t *testing.T) *app {
+			url := server.Database(t)
+			return newApp(t, "pgx", url, url)
+		})
+	})
+}
+
 func sqliteApp(t *testing.T) *app {
 	path := filepath.Join(t.TempDir(), "app.db")
 	return newApp(t, "sqlite", path, "file:"+path+"?_pragma=busy_timeout(10000)")
-}
-
-func postgresApp(t *testing.T) *app {
-	url := metadbtest.Postgres(t).Database(t)
-	return newApp(t, "pgx", url, url)
 }
 
 func newApp(t *testing.T, driver, url, dsn string) *app {
@@ -134,33 +141,31 @@ func (w *world) failures(name string) []string {
 }
 
 func TestDatabaseUpsert(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) *app{"sqlite": sqliteApp, "postgres": postgresApp} {
-		t.Run(name, func(t *testing.T) {
-			w, a := newWorld(t, 1), open(t)
-			r := w.run(w.toDatabase(a, "id"))
-			w.put(0, `{"id": 1, "name": "a", "tags": ["x"]}`, `{"id": 2, "name": "b"}`, `{"id": 1, "name": "c", "at": {"lat": 1.5}}`)
-			w.flush(r)
-			a.want("SELECT name FROM users ORDER BY id", "c", "b")
-			w.put(0, `{"id": 3, "name": "d", "age": 7}`, `{"id": 2, "name": "e"}`) // a new column
-			w.flush(r)
-			a.want("SELECT name || coalesce(CAST(age AS text), '') FROM users ORDER BY id", "c", "e", "d7")
-			if got := w.account("database.users"); got != "5 in, 5 rows, 0 failed, 0 dropped" {
-				t.Error(got)
-			}
-			r.stop()
-			r = w.run(w.toDatabase(a, "id")) // another session goes on where the first was
-			w.put(0, `{"id": 4, "name": "f"}`)
-			w.flush(r)
-			a.want("SELECT name FROM users ORDER BY id", "c", "e", "d", "f")
-		})
-	}
+	eachApp(t, func(t *testing.T, open func(*testing.T) *app) {
+		w, a := newWorld(t, 1), open(t)
+		r := w.run(w.toDatabase(a, "id"))
+		w.put(0, `{"id": 1, "name": "a", "tags": ["x"]}`, `{"id": 2, "name": "b"}`, `{"id": 1, "name": "c", "at": {"lat": 1.5}}`)
+		w.flush(r)
+		a.want("SELECT name FROM users ORDER BY id", "c", "b")
+		w.put(0, `{"id": 3, "name": "d", "age": 7}`, `{"id": 2, "name": "e"}`) // a new column
+		w.flush(r)
+		a.want("SELECT name || coalesce(CAST(age AS text), '') FROM users ORDER BY id", "c", "e", "d7")
+		if got := w.account("database.users"); got != "5 in, 5 rows, 0 failed, 0 dropped" {
+			t.Error(got)
+		}
+		r.stop()
+		r = w.run(w.toDatabase(a, "id")) // another session goes on where the first was
+		w.put(0, `{"id": 4, "name": "f"}`)
+		w.flush(r)
+		a.want("SELECT name FROM users ORDER BY id", "c", "e", "d", "f")
+	})
 }
 
 // Records whose rows the database refuses fail alone, with what they were, and never stop the shard.
 func TestDatabaseRefuses(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) *app{"sqlite": sqliteApp, "postgres": postgresApp} {
+	eachApp(t, func(t *testing.T, open func(*testing.T) *app) {
 		for _, exact := range []bool{true, false} {
-			t.Run(fmt.Sprint(name, " exact ", exact), func(t *testing.T) {
+			t.Run(fmt.Sprint("exact ", exact), func(t *testing.T) {
 				w, a := newWorld(t, 1), open(t)
 				a.exec("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT CHECK (name <> 'bad'))")
 				c := w.toDatabase(a)
@@ -188,7 +193,7 @@ func TestDatabaseRefuses(t *testing.T) {
 				}
 			})
 		}
-	}
+	})
 }
 
 // ledger fails or stops at the call that settles a commit of the database.

@@ -26,26 +26,37 @@ type target struct {
 	db  *sql.DB
 }
 
-// each runs a behaviour against both databases.
-func each(t *testing.T, f func(t *testing.T, d target)) {
-	t.Run("sqlite", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "app data.db")
-		db, err := sql.Open("sqlite", "file:"+strings.ReplaceAll(path, " ", "%20")+"?_pragma=busy_timeout(10000)")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = db.Close() })
-		f(t, target{t, path, db})
-	})
-	t.Run("postgres", func(t *testing.T) {
-		url := metadbtest.Postgres(t).Database(t)
-		db, err := sql.Open("pgx", url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = db.Close() })
-		f(t, target{t, url, db})
-	})
+// behaviours are what both databases do alike.
+var behaviours = map[string]func(*testing.T, target){
+	"append and upsert": testAppendAndUpsert, "types": testTypes, "existing table": testExistingTable, "refused": testRefused, "fence": testFence, "connection lost": testConnectionLost,
+}
+
+func TestSQLite(t *testing.T) {
+	for name, f := range behaviours {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "app data.db")
+			f(t, connect(t, "sqlite", path, "file:"+strings.ReplaceAll(path, " ", "%20")+"?_pragma=busy_timeout(10000)"))
+		})
+	}
+}
+
+func TestPostgres(t *testing.T) {
+	server := metadbtest.Postgres(t)
+	for name, f := range behaviours {
+		t.Run(name, func(t *testing.T) {
+			url := server.Database(t)
+			f(t, connect(t, "pgx", url, url))
+		})
+	}
+}
+
+func connect(t *testing.T, driver, url, dsn string) target {
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return target{t, url, db}
 }
 
 func (d target) exec(q string) {
@@ -145,145 +156,133 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func TestAppendAndUpsert(t *testing.T) {
-	each(t, func(t *testing.T, d target) {
-		s, p := d.open(database.Options{Table: "log", Delivery: "a"})
-		if len(p) != 1 || p[0].Next != 0 {
-			t.Fatalf("progress %+v", p)
-		}
-		must(t, write(s, users, 0, 3, []any{int64(1), "a\tb\\c\nd\r"}, []any{int64(1), nil}, []any{int64(2), `\N`}))
-		d.want("SELECT id, name FROM log", "1|a\tb\\c\nd\r", "1|<nil>", `2|\N`)
+func testAppendAndUpsert(t *testing.T, d target) {
+	s, p := d.open(database.Options{Table: "log", Delivery: "a"})
+	if len(p) != 1 || p[0].Next != 0 {
+		t.Fatalf("progress %+v", p)
+	}
+	must(t, write(s, users, 0, 3, []any{int64(1), "a\tb\\c\nd\r"}, []any{int64(1), nil}, []any{int64(2), `\N`}))
+	d.want("SELECT id, name FROM log", "1|a\tb\\c\nd\r", "1|<nil>", `2|\N`)
 
-		s, _ = d.open(upsert("id"))
-		must(t, write(s, users, 0, 4, []any{int64(1), "one"}, []any{int64(2), "two"}, []any{int64(1), "uno"}, []any{int64(1), "eins"}))
-		must(t, write(s, users, 4, 5, []any{int64(2), "dos"}))
-		d.want("SELECT id, name FROM users ORDER BY id", "1|eins", "2|dos")
-		_, p = d.open(upsert("id"))
-		if p[0].Next != 5 || p[0].RecordsIn != 5 || p[0].RowsOut != 5 {
-			t.Errorf("progress %+v", p)
-		}
-	})
+	s, _ = d.open(upsert("id"))
+	must(t, write(s, users, 0, 4, []any{int64(1), "one"}, []any{int64(2), "two"}, []any{int64(1), "uno"}, []any{int64(1), "eins"}))
+	must(t, write(s, users, 4, 5, []any{int64(2), "dos"}))
+	d.want("SELECT id, name FROM users ORDER BY id", "1|eins", "2|dos")
+	_, p = d.open(upsert("id"))
+	if p[0].Next != 5 || p[0].RecordsIn != 5 || p[0].RowsOut != 5 {
+		t.Errorf("progress %+v", p)
+	}
 }
 
-func TestTypes(t *testing.T) {
+func testTypes(t *testing.T, d target) {
 	at := time.Date(2026, 11, 20, 9, 30, 0, 123456000, time.UTC)
 	fields := []tarn.Field{field("b", tarn.Boolean), field("i", tarn.Int), field("l", tarn.Long), field("d", tarn.Double),
 		{Name: "n", Type: tarn.Type{Kind: tarn.Decimal, Precision: 20, Scale: 2}}, field("day", tarn.Date), field("ts", tarn.Timestamp), field("tz", tarn.TimestampTZ),
 		field("t", tarn.Time), field("s", tarn.String), field("j", tarn.JSON), field("u", tarn.UUID), field("x", tarn.Binary)}
 	row := []any{true, int64(-7), int64(1) << 60, 0.1, "123456789012345678.90", at.Truncate(24 * time.Hour), at, at, "09:30:00.5", "naïve", `{"a": [1, 2]}`,
 		"8c5b2a0e-3a3e-4d9b-9f6e-0d4a1f7b6c21", []byte{0, 0xff, '\\'}}
-	each(t, func(t *testing.T, d target) {
-		s, _ := d.open(database.Options{})
-		must(t, write(s, fields, 0, 1, row))
-		q := "SELECT CASE WHEN b THEN 1 END, i, l, d, CAST(n AS text), CAST(ts AS text), CAST(t AS text), s, CAST(j AS text), CAST(u AS text), %s FROM users WHERE day = '2026-11-20'"
-		hex := "hex(x)"
-		if strings.HasPrefix(d.url, "postgres") {
-			hex = "upper(encode(x, 'hex'))"
-			d.want("SELECT tz = '2026-11-20 10:30:00.123456+01' FROM users", "true")
-		}
-		d.want(fmt.Sprintf(q, hex), `1|-7|1152921504606846976|0.1|123456789012345678.90|2026-11-20 09:30:00.123456|09:30:00.5|naïve|{"a": [1, 2]}|8c5b2a0e-3a3e-4d9b-9f6e-0d4a1f7b6c21|00FF5C`)
-	})
+	s, _ := d.open(database.Options{})
+	must(t, write(s, fields, 0, 1, row))
+	q := "SELECT CASE WHEN b THEN 1 END, i, l, d, CAST(n AS text), CAST(ts AS text), CAST(t AS text), s, CAST(j AS text), CAST(u AS text), %s FROM users WHERE day = '2026-11-20'"
+	hex := "hex(x)"
+	if strings.HasPrefix(d.url, "postgres") {
+		hex = "upper(encode(x, 'hex'))"
+		d.want("SELECT tz = '2026-11-20 10:30:00.123456+01' FROM users", "true")
+	}
+	d.want(fmt.Sprintf(q, hex), `1|-7|1152921504606846976|0.1|123456789012345678.90|2026-11-20 09:30:00.123456|09:30:00.5|naïve|{"a": [1, 2]}|8c5b2a0e-3a3e-4d9b-9f6e-0d4a1f7b6c21|00FF5C`)
 }
 
 // A table that is there is used as it is: names without regard to case, columns of its own left alone.
-func TestExistingTable(t *testing.T) {
-	each(t, func(t *testing.T, d target) {
-		d.exec("CREATE TABLE users (\"ID\" BIGINT NOT NULL, name TEXT, seen INTEGER NOT NULL DEFAULT 7, twice BIGINT GENERATED ALWAYS AS (\"ID\" * 2) STORED)")
-		s, _ := d.open(upsert("id"))
-		if err := write(s, users, 0, 1, []any{int64(1), "a"}); err == nil || !strings.Contains(err.Error(), "no unique index over the key ID") {
-			t.Fatalf("without a unique index: %v", err)
-		}
-		d.exec("CREATE UNIQUE INDEX users_both ON users (\"ID\", name)")
-		if err := write(s, users, 0, 1, []any{int64(1), "a"}); err == nil {
-			t.Fatal("an index over more than the key is none")
-		}
-		d.exec("CREATE UNIQUE INDEX users_id ON users (\"ID\")")
-		must(t, write(s, append(users, field("twice", tarn.Long), field("new", tarn.Double)), 0, 1, []any{int64(1), "a", 1.5}))
-		d.want("SELECT * FROM users", "1|a|7|2|1.5")
+func testExistingTable(t *testing.T, d target) {
+	d.exec("CREATE TABLE users (\"ID\" BIGINT NOT NULL, name TEXT, seen INTEGER NOT NULL DEFAULT 7, twice BIGINT GENERATED ALWAYS AS (\"ID\" * 2) STORED)")
+	s, _ := d.open(upsert("id"))
+	if err := write(s, users, 0, 1, []any{int64(1), "a"}); err == nil || !strings.Contains(err.Error(), "no unique index over the key ID") {
+		t.Fatalf("without a unique index: %v", err)
+	}
+	d.exec("CREATE UNIQUE INDEX users_both ON users (\"ID\", name)")
+	if err := write(s, users, 0, 1, []any{int64(1), "a"}); err == nil {
+		t.Fatal("an index over more than the key is none")
+	}
+	d.exec("CREATE UNIQUE INDEX users_id ON users (\"ID\")")
+	must(t, write(s, append(users, field("twice", tarn.Long), field("new", tarn.Double)), 0, 1, []any{int64(1), "a", 1.5}))
+	d.want("SELECT * FROM users", "1|a|7|2|1.5")
 
-		d.exec("CREATE TABLE strict (id BIGINT NOT NULL, owner TEXT NOT NULL)")
-		s, _ = d.open(database.Options{Table: "strict", Delivery: "b"})
-		err := write(s, users, 0, 1, []any{int64(1), "a"})
-		if tarn.CodeOf(err) != tarn.CodeSchema || !strings.Contains(err.Error(), "owner must not be null") {
-			t.Errorf("a column that nothing fills: %v", err)
-		}
-	})
+	d.exec("CREATE TABLE strict (id BIGINT NOT NULL, owner TEXT NOT NULL)")
+	s, _ = d.open(database.Options{Table: "strict", Delivery: "b"})
+	err := write(s, users, 0, 1, []any{int64(1), "a"})
+	if tarn.CodeOf(err) != tarn.CodeSchema || !strings.Contains(err.Error(), "owner must not be null") {
+		t.Errorf("a column that nothing fills: %v", err)
+	}
 }
 
 // A refused row leaves the transaction whole, and the reason says why.
-func TestRefused(t *testing.T) {
-	each(t, func(t *testing.T, d target) {
-		d.exec("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL CHECK (length(name) < 5))")
-		for _, o := range []database.Options{{}, upsert("id")} {
-			d.exec("DELETE FROM users")
-			o.Delivery = fmt.Sprint(o.Upsert)
-			s, _ := d.open(o)
-			l, err := s.Ensure(t.Context(), users, true)
-			must(t, err)
-			must(t, s.Write(t.Context(), func(tx *database.Tx) ([]database.Move, error) {
-				for _, row := range [][]any{{int64(2), nil}, {int64(2), "too long"}, {"x", "ok"}} {
-					var refused *database.RefusedError
-					if err := tx.Insert(t.Context(), l, [][]any{{int64(1), "a"}, row}); !errors.As(err, &refused) || refused.Reason == "" {
-						t.Errorf("%v: %v", row, err)
-					}
+func testRefused(t *testing.T, d target) {
+	d.exec("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL CHECK (length(name) < 5))")
+	for _, o := range []database.Options{{}, upsert("id")} {
+		d.exec("DELETE FROM users")
+		o.Delivery = fmt.Sprint(o.Upsert)
+		s, _ := d.open(o)
+		l, err := s.Ensure(t.Context(), users, true)
+		must(t, err)
+		must(t, s.Write(t.Context(), func(tx *database.Tx) ([]database.Move, error) {
+			for _, row := range [][]any{{int64(2), nil}, {int64(2), "too long"}, {"x", "ok"}} {
+				var refused *database.RefusedError
+				if err := tx.Insert(t.Context(), l, [][]any{{int64(1), "a"}, row}); !errors.As(err, &refused) || refused.Reason == "" {
+					t.Errorf("%v: %v", row, err)
 				}
-				return []database.Move{{Next: 1}}, tx.Insert(t.Context(), l, [][]any{{int64(1), "kept"}})
-			}))
-			d.want("SELECT id, name FROM users", "1|kept")
-		}
-	})
+			}
+			return []database.Move{{Next: 1}}, tx.Insert(t.Context(), l, [][]any{{int64(1), "kept"}})
+		}))
+		d.want("SELECT id, name FROM users", "1|kept")
+	}
 }
 
 // Of two sessions the one that began first changes nothing any more.
-func TestFence(t *testing.T) {
-	each(t, func(t *testing.T, d target) {
-		first, _ := d.open(upsert("id"))
-		must(t, write(first, users, 0, 1, []any{int64(1), "a"}))
-		second, p := d.open(upsert("id"))
-		if p[0].Next != 1 {
-			t.Fatalf("progress %+v", p)
-		}
-		if err := write(first, users, 1, 2, []any{int64(2), "lost"}); tarn.CodeOf(err) != tarn.CodeConflict {
-			t.Errorf("the fenced session: %v", err)
-		}
-		if err := write(second, users, 0, 1, []any{int64(3), "again"}); tarn.CodeOf(err) != tarn.CodeConflict {
-			t.Errorf("positions that are committed: %v", err)
-		}
-		must(t, write(second, users, 1, 2, []any{int64(2), "b"}))
-		other, p := d.open(database.Options{Key: []string{"id"}, Upsert: true, Delivery: "another lake"})
-		if p[0].Next != 0 {
-			t.Errorf("the progress of another lake: %+v", p)
-		}
-		must(t, write(other, users, 0, 1, []any{int64(9), "o"}))
-		d.want("SELECT id, name FROM users ORDER BY id", "1|a", "2|b", "9|o")
-	})
+func testFence(t *testing.T, d target) {
+	first, _ := d.open(upsert("id"))
+	must(t, write(first, users, 0, 1, []any{int64(1), "a"}))
+	second, p := d.open(upsert("id"))
+	if p[0].Next != 1 {
+		t.Fatalf("progress %+v", p)
+	}
+	if err := write(first, users, 1, 2, []any{int64(2), "lost"}); tarn.CodeOf(err) != tarn.CodeConflict {
+		t.Errorf("the fenced session: %v", err)
+	}
+	if err := write(second, users, 0, 1, []any{int64(3), "again"}); tarn.CodeOf(err) != tarn.CodeConflict {
+		t.Errorf("positions that are committed: %v", err)
+	}
+	must(t, write(second, users, 1, 2, []any{int64(2), "b"}))
+	other, p := d.open(database.Options{Key: []string{"id"}, Upsert: true, Delivery: "another lake"})
+	if p[0].Next != 0 {
+		t.Errorf("the progress of another lake: %+v", p)
+	}
+	must(t, write(other, users, 0, 1, []any{int64(9), "o"}))
+	d.want("SELECT id, name FROM users ORDER BY id", "1|a", "2|b", "9|o")
 }
 
 // A session whose connection dies in a transaction has written nothing.
-func TestConnectionLost(t *testing.T) {
-	each(t, func(t *testing.T, d target) {
-		s, _ := d.open(upsert("id"))
-		l, err := s.Ensure(t.Context(), users, true)
-		must(t, err)
-		err = s.Write(t.Context(), func(tx *database.Tx) ([]database.Move, error) {
-			must(t, tx.Insert(t.Context(), l, [][]any{{int64(1), "gone"}}))
-			if strings.HasPrefix(d.url, "postgres") {
-				d.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tarn'")
-				return []database.Move{{Next: 1}}, nil
-			}
-			return nil, errors.New("gone")
-		})
-		if tarn.CodeOf(err) != tarn.CodeUnavailable {
-			t.Errorf("a lost connection: %v", err)
+func testConnectionLost(t *testing.T, d target) {
+	s, _ := d.open(upsert("id"))
+	l, err := s.Ensure(t.Context(), users, true)
+	must(t, err)
+	err = s.Write(t.Context(), func(tx *database.Tx) ([]database.Move, error) {
+		must(t, tx.Insert(t.Context(), l, [][]any{{int64(1), "gone"}}))
+		if strings.HasPrefix(d.url, "postgres") {
+			d.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tarn'")
+			return []database.Move{{Next: 1}}, nil
 		}
-		s.Close()
-		s, p := d.open(upsert("id"))
-		if p[0].Next != 0 {
-			t.Fatalf("progress %+v", p)
-		}
-		must(t, write(s, users, 0, 1, []any{int64(1), "here"}))
-		d.want("SELECT id, name FROM users", "1|here")
+		return nil, errors.New("gone")
 	})
+	if tarn.CodeOf(err) != tarn.CodeUnavailable {
+		t.Errorf("a lost connection: %v", err)
+	}
+	s.Close()
+	s, p := d.open(upsert("id"))
+	if p[0].Next != 0 {
+		t.Fatalf("progress %+v", p)
+	}
+	must(t, write(s, users, 0, 1, []any{int64(1), "here"}))
+	d.want("SELECT id, name FROM users", "1|here")
 }
 
 // No error shows a password, whatever is wrong with the address (I7).
