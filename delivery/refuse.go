@@ -48,8 +48,10 @@ func (w *databaseTarget) refuse(ctx context.Context, it *item, texts *lineIndex,
 		}
 		it.kept.fail(w.blame(ctx, it.kept.chunk, f, text))
 	}
+	w.tail.mu.Lock() // the status reads what is in the tail
 	it.failed, it.failedBytes, it.rows = it.kept.failed, it.kept.refused, written
 	it.spans = w.tallies(it.kept.chunk, it)
+	w.tail.mu.Unlock()
 	if m := w.cfg.Metrics.Failed; m != nil {
 		m(stageDatabase, len(faults))
 	}
