@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -19,7 +20,8 @@ func (d *Door) drop(ctx context.Context, info fs.FileInfo) error {
 		d.o.Logger.Info("an empty file holds no records", "file", info.Name())
 		return d.move(info, doneFolder, "")
 	}
-	f, err := os.Open(d.landing(info.Name()))
+	// What was a file when it was looked at may be a link or a pipe by now.
+	f, err := os.OpenFile(d.landing(info.Name()), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrPermission) {
 		return d.unreadable(info)
 	}
@@ -27,6 +29,9 @@ func (d *Door) drop(ctx context.Context, info fs.FileInfo) error {
 		return err
 	}
 	defer f.Close()
+	if !d.unchanged(f, info) {
+		return errChanged
+	}
 	copied, err := d.copyOf(ctx, f)
 	if err != nil {
 		return err
@@ -40,12 +45,15 @@ func (d *Door) drop(ctx context.Context, info fs.FileInfo) error {
 		return err
 	}
 	defer release()
-	t, err := d.take(ctx, arrival{spooled: copied, name: info.Name(), modified: info.ModTime(), hints: d.o.Hints})
+	t, err := d.take(ctx, arrival{spooled: copied, name: named(info), modified: info.ModTime(), hints: d.o.Hints})
 	if err != nil {
 		return err
 	}
 	return d.clear(info, t)
 }
+
+// named is the name of a file as text: names may be any bytes, and JSON and databases take UTF-8 only.
+func named(info fs.FileInfo) string { return strings.ToValidUTF8(info.Name(), "\uFFFD") }
 
 // unchanged reports whether the open file, and what its name now leads to, still are what was seen.
 func (d *Door) unchanged(f *os.File, seen fs.FileInfo) bool {
@@ -66,7 +74,7 @@ func (d *Door) clear(info fs.FileInfo, t *taken) error {
 			return err
 		}
 		return d.move(info, failedFolder, t.hash)
-	case t.outcome.Duplicate && !(t.name == info.Name() && t.modified.Equal(info.ModTime())):
+	case t.outcome.Duplicate && !(t.name == named(info) && t.modified.Equal(info.ModTime())):
 		// Of the very file that was taken, a crash kept it from being moved.
 		doc := map[string]any{"file": info.Name(), "hash": t.hash, "taken_as": t.name, "taken_at": t.takenAt}
 		if err := d.writeBeside(doneFolder, info.Name(), t.hash, ".duplicate.json", doc); err != nil {

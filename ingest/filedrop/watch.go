@@ -27,7 +27,10 @@ func (d *Door) watch() {
 	tick := time.NewTicker(min(max(d.o.Settle/4, 50*time.Millisecond), time.Second))
 	defer tick.Stop()
 	for {
-		w.look()
+		if time.Since(w.looked) >= lookShare*w.took {
+			w.look()
+		}
+		w.begin()
 		select {
 		case <-tick.C:
 		case e := <-w.ended:
@@ -46,9 +49,17 @@ type watcher struct {
 	d       *Door
 	seen    map[string]sighting
 	under   map[string]bool // files being taken
+	ready   []fs.FileInfo   // finished and not begun, oldest first
 	ended   chan ending
 	missing bool // the folder could not be read
+
+	looked time.Time     // when the folder was last looked at
+	took   time.Duration // and how long that took
 }
+
+// lookShare keeps the door from spending its time on looking at a folder of many files: one part of so
+// many at most.
+const lookShare = 20
 
 // sighting is what was last seen of a file, and since when it has been so.
 type sighting struct {
@@ -64,11 +75,14 @@ type ending struct {
 	err  error // to be tried again
 }
 
-// look looks at the folder once and begins to take the files that are finished, oldest first.
+// look looks at the folder once and finds the files that are finished.
 func (w *watcher) look() {
 	d := w.d
 	now := d.o.Clock()
+	began := time.Now()
 	infos, err := w.list()
+	w.looked = time.Now()
+	w.took = w.looked.Sub(began)
 	if err != nil {
 		if !w.missing {
 			d.o.Logger.Warn("the landing folder cannot be read; trying again", "folder", d.o.Folder, "error", err)
@@ -85,15 +99,22 @@ func (w *watcher) look() {
 		}
 		next[info.Name()] = s
 	}
-	w.seen = next
+	w.seen, w.ready = next, nil
 	for _, info := range infos {
-		s := w.seen[info.Name()]
-		if now.Sub(s.since) < d.o.Settle || now.Before(s.after) || w.under[info.Name()] {
-			continue
+		s := next[info.Name()]
+		if now.Sub(s.since) >= d.o.Settle && !now.Before(s.after) && !w.under[info.Name()] {
+			w.ready = append(w.ready, info)
 		}
-		if !d.o.Slots.TryAcquire(1) {
-			return
-		}
+	}
+}
+
+// begin begins to take finished files while there are slots. Whether one is still what was seen is looked
+// at when it is taken.
+func (w *watcher) begin() {
+	d := w.d
+	for len(w.ready) > 0 && d.o.Slots.TryAcquire(1) {
+		info := w.ready[0]
+		w.ready = w.ready[1:]
 		w.under[info.Name()] = true
 		go func() {
 			err := d.drop(d.life, info)
