@@ -201,16 +201,32 @@ func (c *cache) reset() {
 	}
 }
 
-// drop forgets the entries that drop says, and the components that have no others. It returns how
-// many went. The caller holds Twin.write.
-func (c *cache) drop(drop func(name string, e *entry) bool) (n int) {
+// expired returns the entries whose time is not after the horizon.
+func (c *cache) expired(horizon int64) (gone []change) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.RLock()
+		for name, comp := range s.components {
+			for _, e := range comp.metrics {
+				if e.at <= horizon {
+					gone = append(gone, change{name, e})
+				}
+			}
+		}
+		s.mu.RUnlock()
+	}
+	return gone
+}
+
+// drop forgets the entries whose time is not after the horizon, and components that have no others.
+// The caller holds Twin.write.
+func (c *cache) drop(horizon int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
 		for name, comp := range s.components {
-			had, count := comp.bytes(), len(comp.metrics)
-			comp.metrics = slices.DeleteFunc(comp.metrics, func(e entry) bool { return drop(name, &e) })
-			n += count - len(comp.metrics)
+			had := comp.bytes()
+			comp.metrics = slices.DeleteFunc(comp.metrics, func(e entry) bool { return e.at <= horizon })
 			c.used.Add(comp.bytes() - had)
 			if len(comp.metrics) == 0 {
 				delete(s.components, name)
@@ -219,7 +235,6 @@ func (c *cache) drop(drop func(name string, e *entry) bool) (n int) {
 		}
 		s.mu.Unlock()
 	}
-	return n
 }
 
 // count returns how many components and entries are in memory.

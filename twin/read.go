@@ -143,7 +143,7 @@ func (f *Filter) limit() int {
 	return min(f.Limit, MaxLimit)
 }
 
-// selects reports whether a filter looks at metrics one by one.
+// pick returns the metrics that fit.
 func (f *Filter) pick(metrics []Metric, now time.Time) []Metric {
 	var out []Metric
 	for _, m := range metrics {

@@ -214,6 +214,8 @@ type Twin struct {
 	version int64      // the newest that cache and feed know
 	stopped bool       // loading: the memory is not enough
 	swept   time.Time
+
+	sweepFrom []byte // how far the sweep through the rows has come; empty when it is over
 }
 
 // Name returns the name of the twin.

@@ -3,6 +3,7 @@ package twin
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -88,29 +89,50 @@ func (t *Twin) refresh(ctx context.Context) error {
 const sweepEvery = time.Minute
 
 // sweep deletes what has expired. Who would have lost against it has expired too, so its absence
-// changes nothing.
+// changes nothing. Where not everything is in memory it goes through the rows, a chunk at a time.
 func (t *Twin) sweep(ctx context.Context) error {
-	now := t.s.o.Clock()
-	if t.spec.Load().ExpireAfter <= 0 || now.Sub(t.swept) < min(sweepEvery, t.spec.Load().ExpireAfter) {
+	now, expire := t.s.o.Clock(), t.spec.Load().ExpireAfter
+	if expire <= 0 || len(t.sweepFrom) == 0 && now.Sub(t.swept) < min(sweepEvery, expire) {
 		return nil
 	}
 	horizon := t.horizon()
-	if _, err := t.s.db.Exec(ctx, "DELETE FROM twin_values WHERE twin = ? AND written_at <= ?", t.id, horizon); err != nil {
+	if t.cache.coverage.Load().all {
+		t.swept, t.sweepFrom = now, nil
+		return t.bury(ctx, t.cache.expired(horizon), horizon)
+	}
+	rows, end, err := t.chunk(ctx, t.sweepFrom, nil)
+	if err != nil {
 		return err
 	}
-	t.swept = now
+	if t.swept, t.sweepFrom = now, nil; !end {
+		t.sweepFrom = []byte(rows[len(rows)-1].component + "\x01")
+	}
 	var gone []change
-	t.cache.drop(func(name string, e *entry) bool {
-		if e.at > horizon {
-			return false
+	for i := range rows {
+		if rows[i].entry.at <= horizon {
+			gone = append(gone, rows[i].change)
 		}
-		if e.kind != Removed {
-			gone = append(gone, change{name, *e})
-		}
-		return true
-	})
+	}
+	return t.bury(ctx, gone, horizon)
+}
+
+// bury deletes values that have expired, unless something newer has taken their place since, and tells
+// the watchers.
+func (t *Twin) bury(ctx context.Context, gone []change, horizon int64) error {
 	slices.SortFunc(gone, compareChanges)
-	t.feed.expire(gone)
+	for group := range slices.Chunk(gone, 500) {
+		args := []any{t.id, horizon}
+		for i := range group {
+			args = append(args, storedName(group[i].key()))
+		}
+		if _, err := t.s.db.Exec(ctx, "DELETE FROM twin_values WHERE twin = ? AND written_at <= ? AND name IN (?"+strings.Repeat(", ?", len(group)-1)+")", args...); err != nil {
+			return err
+		}
+	}
+	if len(gone) > 0 {
+		t.cache.drop(horizon)
+	}
+	t.feed.expire(slices.DeleteFunc(gone, func(c change) bool { return c.entry.kind == Removed }))
 	return nil
 }
 
