@@ -96,6 +96,21 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestHowTosAreListed holds that the index of the how-tos has every page.
+func TestHowTosAreListed(t *testing.T) {
+	dir := filepath.Join(repository, "docs", "howto")
+	index, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, _ := filepath.Glob(filepath.Join(dir, "*.md"))
+	for _, page := range pages {
+		if name := filepath.Base(page); name != "README.md" && !strings.Contains(string(index), "("+name+")") {
+			t.Errorf("docs/howto/README.md does not list %s", name)
+		}
+	}
+}
+
 // TestPagesNameTests holds that tests and benchmarks that the pages name are there.
 func TestPagesNameTests(t *testing.T) {
 	defined := map[string]bool{}
