@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -31,7 +32,7 @@ const (
 type Config struct {
 	Pipeline string
 	Table    string // zone.name; with Database or Cleaned, the name that progress is kept under
-	Route    string // name that segments are routed by; default Table
+	Route    string // name that segments are routed by, AnyRoute for all; default Table
 	Stream   *stream.Stream
 	Source   Source // default Stream, which may be nil then
 	Store    Store
@@ -42,13 +43,18 @@ type Config struct {
 	// Where rows go instead of a table of the lake; at most one of them.
 	Database *database.Target
 	Cleaned  *cleaned.Archive
-	Ledger   Ledger   // keeps their progress and failed records; required with them
-	Ordered  *duck.DB // takes the place of Duck with them: an instance of one thread that keeps the order of rows
+	Sink     Sink     // keeps its progress itself
+	Ledger   Ledger   // keeps progress and failed records of the others; required with them
+	Ordered  *duck.DB // takes the place of Duck with them, and with Positions: an instance of one thread that keeps the order of rows
 
-	Opaque     bool         // records are bytes, not JSON objects
-	Declared   *tarn.Schema // columns of the records; nil infers them
-	Functions  []Function   // called first, in order; what they return are JSON objects
-	Transform  []Step       // applied in order
+	Opaque    bool         // records are bytes, not JSON objects
+	Declared  *tarn.Schema // columns of the records; nil infers them
+	Functions []Function   // called first, in order; what they return are JSON objects
+	Transform []Step       // applied in order
+	// Lookup returns the relations that the transform joins records with, newer ones when there are. It
+	// is called before each batch; what it returns is held as long as it is used.
+	Lookup     func(ctx context.Context) (*Lookups, error)
+	Positions  bool // records get the columns record_shard, record_offset and record_arrival
 	Partition  []tarn.PartitionField
 	Properties map[string]string // Iceberg table properties
 	Policy     SchemaPolicy      // default Evolve
@@ -77,6 +83,9 @@ type Config struct {
 	Logger  *slog.Logger // default discards
 }
 
+// AnyRoute is the Config.Route of a delivery that takes every record.
+const AnyRoute = "*"
+
 // HeavySlots is the size of Config.Heavy. Two conversions fill the cores that one leaves idle while it
 // opens, flushes and closes its files.
 const HeavySlots = 2
@@ -98,7 +107,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Source == nil || c.Store == nil || c.Bucket == nil || c.Duck == nil || c.Dir == "" || c.Table == "" {
 		return c, fmt.Errorf("delivery of pipeline %q: stream, store, bucket, duck, dir and table are required", c.Pipeline)
 	}
-	if c.Database != nil || c.Cleaned != nil { // I8: rows of a chunk are in memory at once
+	if c.Database != nil || c.Cleaned != nil || c.Sink != nil { // I8: rows of a chunk are in memory at once
 		c.ChunkBytes = min(cmp.Or(c.ChunkBytes, orderedChunk), orderedChunk)
 	}
 	def := func(v *int64, d int64) {

@@ -20,8 +20,8 @@ type Ledger interface {
 const orderedChunk = 4 << 20
 
 // bind resolves the transform for an input schema.
-func (w *Worker) bind(ctx context.Context, in *inputSchema) (*resolved, error) {
-	r, err := w.tr.resolve(ctx, w.cfg.Duck, in.schema, w.cfg.Declared == nil && !w.cfg.Opaque)
+func (w *Worker) bind(ctx context.Context, in *inputSchema, look *Lookups) (*resolved, error) {
+	r, err := w.tr.resolve(ctx, w.cfg.Duck, w.cfg.relation(in.schema), look.with(), w.cfg.Declared == nil && !w.cfg.Opaque)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,9 @@ type plan struct {
 	exact   bool         // every record gives exactly one row
 	broken  string       // SQL over recordsMark: line and rule of the records that break one; "" when none can
 
+	lookups   *Lookups // what the transform joins with; nil for nothing
+	positions bool     // records have the columns of Config.Positions
+
 	transforms bool // the user's SQL stands between records and rows
 
 	layout *database.Layout // where the columns go in a database
@@ -38,7 +41,7 @@ func names(fields []tarn.Field) string {
 
 // newPlan prepares the conversion of records of the input schema into rows of the table.
 func newPlan(r *resolved, exact bool, input *inputSchema, state *table.State, cfg Config) (*plan, error) {
-	p := &plan{input: input, bytes: 2*cfg.RecordBytes + 1024, state: state, exact: exact, broken: r.broken, transforms: len(cfg.Transform) > 0}
+	p := &plan{input: input, bytes: 2*cfg.RecordBytes + 1024, state: state, exact: exact, broken: r.broken, transforms: len(cfg.Transform) > 0, positions: cfg.positions()}
 	var exprs []string
 	for _, col := range state.Schema.Fields {
 		out := find(r.fields, col.Name)
@@ -88,11 +91,28 @@ func cast(out tarn.Field, want tarn.Type) string {
 	return "CAST(" + e + " AS " + stored + ")"
 }
 
-// rows returns the SELECT that converts the records in an NDJSON file to the columns of the plan.
+// rowsOf returns the SELECT that converts the records of a chunk to the columns of the plan.
+func (p *plan) rowsOf(c *chunk) string {
+	if !p.positions {
+		return p.rows(c.path)
+	}
+	return p.prefix + withPositions(p.read(c.path), p.input.schema, c.places()) + p.suffix
+}
+
+// rows is rowsOf for records in an NDJSON file that are converted for the sake of the errors: they come
+// from nowhere in particular.
 func (p *plan) rows(file string) string { return p.prefix + p.records(file) + p.suffix }
 
 // records returns the relation of the records in an NDJSON file.
 func (p *plan) records(file string) string {
+	if !p.positions {
+		return p.read(file)
+	}
+	return withPositions(p.read(file), p.input.schema, nil)
+}
+
+// read returns the relation of what stands in an NDJSON file.
+func (p *plan) read(file string) string {
 	return "(SELECT " + p.input.sel + " FROM " + duck.ReadNDJSON([]string{file}, p.input.read, p.bytes) + ")"
 }
 

@@ -16,6 +16,9 @@ import (
 // failed records; the others go on.
 func (w *Worker) convert(ctx context.Context, c *chunk, p *plan) (*item, error) {
 	defer c.discard()
+	if p != nil {
+		defer p.lookups.Release()
+	}
 	began := time.Now()
 	it := &item{failed: c.failed, failedBytes: c.refused, bytes: c.bytes, oldest: c.oldest}
 	if c.lines > 0 {
@@ -58,7 +61,7 @@ func (w tableTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) erro
 // write converts a chunk into an item. A chunk whose conversion must give a row for every record
 // and does not is a defect, and refused rather than committed short (I3).
 func (w tableTarget) write(ctx context.Context, c *chunk, p *plan, it *item, final bool) error {
-	sel := p.rows(c.path)
+	sel := p.rowsOf(c)
 	var err error
 	if it.final = final; final {
 		var files []table.DataFile

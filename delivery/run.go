@@ -79,6 +79,9 @@ func (r *run) start(ctx context.Context, c *chunk) error {
 			return err
 		}
 	}
+	if p != nil {
+		p.lookups.Hold() // until the conversion ends
+	}
 	j := &job{done: make(chan error, 1)}
 	r.jobs = append(r.jobs, j)
 	go func() {

@@ -23,10 +23,14 @@ func (w tableTarget) prepare(ctx context.Context, in *inputSchema, settle func(c
 	if err != nil && tarn.CodeOf(err) != tarn.CodeNotFound {
 		return nil, err
 	}
-	if p := w.plan; p != nil && st != nil && w.planned == in && p.state.UUID == st.UUID && p.state.SchemaID == st.SchemaID {
+	look, err := w.lookup(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p := w.plan; p != nil && st != nil && w.planned == in && p.lookups == look && p.state.UUID == st.UUID && p.state.SchemaID == st.SchemaID {
 		return p, nil
 	}
-	r, err := w.tr.resolve(ctx, w.cfg.Duck, in.schema, w.cfg.Declared == nil && !w.cfg.Opaque)
+	r, err := w.tr.resolve(ctx, w.cfg.Duck, w.cfg.relation(in.schema), look.with(), w.cfg.Declared == nil && !w.cfg.Opaque)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +55,7 @@ func (w tableTarget) prepare(ctx context.Context, in *inputSchema, settle func(c
 	if err != nil {
 		return nil, err
 	}
-	w.plan, w.planned = p, in
+	w.take(p, in, look)
 	return p, nil
 }
 

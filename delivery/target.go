@@ -37,6 +37,8 @@ func (w *Worker) newTarget() target {
 		return &databaseTarget{Worker: w}
 	case w.cfg.Cleaned != nil:
 		return cleanedTarget{w}
+	case w.cfg.Sink != nil:
+		return sinkTarget{w}
 	}
 	return tableTarget{w}
 }

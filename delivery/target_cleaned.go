@@ -51,7 +51,7 @@ func (w cleanedTarget) prepare(ctx context.Context, in *inputSchema, _ func(cont
 	if w.plan != nil && w.planned == in {
 		return w.plan, nil
 	}
-	r, err := w.bind(ctx, in)
+	r, err := w.bind(ctx, in, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -130,7 +130,7 @@ func (w *databaseTarget) prepare(ctx context.Context, in *inputSchema, _ func(co
 	if w.plan != nil && w.planned == in && w.plan.layout.Of(w.session) {
 		return w.plan, nil
 	}
-	r, err := w.bind(ctx, in)
+	r, err := w.bind(ctx, in, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (w *databaseTarget) prepare(ctx context.Context, in *inputSchema, _ func(co
 // rows stages a chunk, and keeps its lines for when the database refuses some.
 func (w *databaseTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
 	var err error
-	if it.segs, it.rows, err = w.conv.stage(ctx, p.rows(c.path), p.schema()); err != nil {
+	if it.segs, it.rows, err = w.conv.stage(ctx, p.rowsOf(c), p.schema()); err != nil {
 		return err
 	}
 	if err := p.complete(c, it); err != nil {

@@ -29,6 +29,7 @@ func newTransform(steps []Step) transform {
 // resolved is a transform bound to an input schema.
 type resolved struct {
 	input   []tarn.Field // the columns of records
+	with    string       // relations that the steps may join, see Lookups.With
 	fields  []tarn.Field // the columns it gives
 	sql     string       // over the relation recordsMark
 	missing []string     // members it names that no record has had yet; NULL in its rows
@@ -47,11 +48,14 @@ const maxMissing = 64
 // SELECT *, x AS y gives the computed y even when a producer begins to send one. With lenient, a
 // member that no record has had yet is NULL instead of an error: the first records need not have
 // every member a transform can use.
-func (t transform) resolve(ctx context.Context, db *duck.DB, input tarn.Schema, lenient bool) (*resolved, error) {
-	r := &resolved{input: input.Fields, fields: input.Fields, sql: "SELECT * FROM " + recordsMark}
+func (t transform) resolve(ctx context.Context, db *duck.DB, input tarn.Schema, with string, lenient bool) (*resolved, error) {
+	r := &resolved{input: input.Fields, with: with, fields: input.Fields, sql: "SELECT * FROM " + recordsMark}
 	trace, traced := traceStart, true
 	for _, step := range t.steps {
 		sql := step.statement(r.fields, false)
+		if with != "" {
+			sql = "WITH " + with + "\nSELECT * FROM (" + sql + "\n)"
+		}
 		b, err := r.bind(ctx, db, sql, lenient)
 		if err != nil {
 			return nil, err

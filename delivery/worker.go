@@ -95,7 +95,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // routed reports whether the records of a segment are for this delivery.
 func (w *Worker) routed(seg *record.Segment) bool {
-	return seg.Routes == nil || slices.Contains(seg.Routes, w.cfg.Route)
+	return seg.Routes == nil || w.cfg.Route == AnyRoute || slices.Contains(seg.Routes, w.cfg.Route)
 }
 
 // drainTime is how long a worker may go on committing after it was told to stop.
@@ -116,7 +116,7 @@ func (w *Worker) session(ctx context.Context) (err error) {
 
 	for _, f := range w.cfg.Partition {
 		if f.Transform == tarn.Bucket {
-			if err := defineBuckets(work, w.cfg.Duck); err != nil {
+			if err := defineBuckets(work, w.conv.db); err != nil {
 				return err
 			}
 			break
@@ -262,6 +262,10 @@ func (w *Worker) committed(items []*item) {
 
 // end tells the waiters that there is nothing to wait for any more.
 func (w *Worker) end() {
+	if w.plan != nil {
+		w.plan.lookups.Release()
+		w.plan = nil
+	}
 	_ = os.Remove(w.cfg.Dir) // unless queries still read segments there
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -186,7 +186,7 @@ func (c *checker) calls(v any) {
 			return
 		case class == "WINDOW":
 			c.find(v, "window", "the window function %s sees only the records of one batch", name)
-		case class == "FUNCTION" && isAggregate(name) && !loadFunctions().allowed["scalar "+name]:
+		case class == "FUNCTION" && IsAggregate(name) && !loadFunctions().allowed["scalar "+name]:
 			c.find(v, "aggregate", "the aggregate %s sees only the records of one batch", name)
 		}
 		for _, e := range v {

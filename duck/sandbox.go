@@ -42,7 +42,8 @@ var loadFunctions = sync.OnceValue(func() functions {
 	return f
 })
 
-func isAggregate(name string) bool {
+// IsAggregate reports whether a function of the sandbox gathers several rows.
+func IsAggregate(name string) bool {
 	return loadFunctions().allowed["aggregate "+strings.ToLower(name)]
 }
 

@@ -1,0 +1,221 @@
+package extract
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/lake"
+	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/table"
+)
+
+// StreamOptions say which stream rows go to. Fields without a default are required.
+type StreamOptions struct {
+	Delivery string         // name that progress is kept under
+	To       *stream.Stream // gets each row as a JSON object
+	Shards   int            // among which rows are divided; default 1
+	KeyPath  string         // the column whose value decides the shard; default none
+	Store    *table.Store   // keeps progress and failed records
+	State    lake.Bucket    // keeps rows until they are in the stream, under Delivery/
+	Admit    func() error   // refuses while the disk is nearly full; default never
+	Logger   *slog.Logger   // default discards
+}
+
+// StreamSink appends rows to a stream, exactly once. Rows and progress lie in different stores, so a
+// commit has two steps: the rows are made durable as a file and announced together with what follows
+// from them, where the stream ends at that moment, and the request ids they will have. Then they are
+// appended, and the announcement is settled. A session that finds an announcement reads the stream from
+// the ends noted, to find what is there, and appends the rest of the file.
+type StreamSink struct {
+	o      StreamOptions
+	fields []tarn.Field
+}
+
+// NewStreamSink returns a sink that has done nothing yet.
+func NewStreamSink(o StreamOptions) *StreamSink {
+	o.Shards = max(o.Shards, 1)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Admit == nil {
+		o.Admit = func() error { return nil }
+	}
+	return &StreamSink{o: o}
+}
+
+// announcedDocument holds the announcement of a commit.
+const announcedDocument = "announced"
+
+const announcementVersion = 1
+
+// announcement is a commit on its way.
+type announcement struct {
+	Version  int
+	Key      string    // of the rows in the state bucket, NDJSON
+	Request  string    // prefix of the ids of the requests, in hexadecimal
+	Arrival  time.Time // of the rows
+	Shards   int
+	KeyPath  string
+	Bytes    int             // of a request, about
+	Cursors  []stream.Cursor // the ends of the shards when it was announced
+	Progress []table.Progress
+	Failed   []table.FailedRecord
+	Docs     map[string][]byte
+}
+
+// commit is what follows once all rows are in the stream.
+func (a *announcement) commit() table.Commit {
+	docs := maps.Clone(a.Docs)
+	if docs == nil {
+		docs = map[string][]byte{}
+	}
+	docs[announcedDocument] = nil
+	return table.Commit{Progress: a.Progress, Failed: a.Failed, Documents: docs}
+}
+
+// Begin implements delivery.Sink.
+func (s *StreamSink) Begin(ctx context.Context) (map[string][]byte, []table.ProgressRow, error) {
+	docs, err := s.o.Store.Documents(ctx, s.o.Delivery)
+	if err != nil {
+		return nil, nil, err
+	}
+	if doc := docs[announcedDocument]; doc != nil {
+		var a announcement
+		if err := json.Unmarshal(doc, &a); err != nil || a.Version != announcementVersion {
+			return nil, nil, fmt.Errorf("the announcement of %s, version %d: %w", s.o.Delivery, a.Version, err)
+		}
+		if err := s.finish(ctx, &a, true); err != nil {
+			return nil, nil, err
+		}
+		if docs, err = s.o.Store.Documents(ctx, s.o.Delivery); err != nil {
+			return nil, nil, err
+		}
+	}
+	rows, err := s.o.Store.Progress(ctx, s.o.Delivery)
+	if err != nil {
+		return nil, nil, err
+	}
+	return docs, rows, s.sweep(ctx)
+}
+
+// sweep removes the rows of commits that were never announced.
+func (s *StreamSink) sweep(ctx context.Context) error {
+	for info, err := range s.o.State.List(ctx, s.o.Delivery+"/rows-") {
+		if err != nil {
+			return err
+		}
+		if err := s.o.State.Delete(ctx, info.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// End implements delivery.Sink.
+func (s *StreamSink) End() {}
+
+// Columns implements delivery.Sink: a stream takes all.
+func (s *StreamSink) Columns(_ context.Context, fields []tarn.Field) ([]tarn.Field, error) {
+	s.fields = fields
+	return fields, nil
+}
+
+// Commit implements delivery.Sink.
+func (s *StreamSink) Commit(ctx context.Context, rows delivery.SinkRows, c table.Commit) error {
+	if rows.Count == 0 {
+		return s.o.Store.Record(ctx, s.o.Delivery, c, nil)
+	}
+	file := filepath.Join(filepath.Dir(rows.Files[0]), "rows-"+uuid.NewString()+".ndjson")
+	defer os.Remove(file)
+	sql := "SELECT " + jsonColumns(s.fields) + " FROM " + duck.ReadPlainParquet(rows.Files)
+	if err := copyJSON(ctx, rows.DB, sql, file); err != nil {
+		return err
+	}
+	return s.append(ctx, file, c)
+}
+
+// copyJSON writes the rows of a SELECT as JSON objects, one a line.
+func copyJSON(ctx context.Context, db execer, sql, file string) error {
+	return db.Exec(ctx, "COPY ("+sql+"\n) TO "+tarn.QuoteLiteral(file)+" (FORMAT json)")
+}
+
+type execer interface {
+	Exec(ctx context.Context, sql string, args ...any) error
+}
+
+// jsonColumns is a select list that writes columns as streams have them: times in ISO 8601, JSON as it
+// is. Columns of positions stay out.
+func jsonColumns(fields []tarn.Field) string {
+	var list []string
+	for _, f := range fields {
+		name := tarn.QuoteIdent(f.Name)
+		switch f.Type.Kind {
+		case tarn.JSON:
+			list = append(list, "CAST("+name+" AS JSON) AS "+name)
+		case tarn.Timestamp, tarn.TimestampTZ:
+			list = append(list, "strftime("+name+"::TIMESTAMP, '%Y-%m-%dT%H:%M:%S.%fZ') AS "+name)
+		default:
+			list = append(list, name)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// requestBytes is about the size of one request to the stream.
+const requestBytes = 1 << 20
+
+// append brings the rows of a file into the stream together with c (I2). The file is gone afterwards.
+func (s *StreamSink) append(ctx context.Context, file string, c table.Commit) error {
+	id := uuid.New()
+	a := announcement{Version: announcementVersion, Key: s.o.Delivery + "/rows-" + id.String() + ".ndjson", Request: fmt.Sprintf("%x", id[:requestPrefix]),
+		Arrival: time.Now().UTC().Truncate(time.Microsecond), Shards: s.o.Shards, KeyPath: s.o.KeyPath, Bytes: min(requestBytes, s.o.To.MaxMessage()/2),
+		Progress: c.Progress, Failed: c.Failed, Docs: c.Documents}
+	for i := range s.o.To.Shards() {
+		end, err := s.o.To.Latest(ctx, i)
+		if err != nil {
+			return err
+		}
+		a.Cursors = append(a.Cursors, end)
+	}
+	doc, err := json.Marshal(&a)
+	if err != nil {
+		return err
+	}
+	if err := s.o.State.PutFile(ctx, a.Key, file); err != nil {
+		return err
+	}
+	if err := s.o.Store.Record(ctx, s.o.Delivery, table.Commit{Documents: map[string][]byte{announcedDocument: doc}}, nil); err != nil {
+		return err
+	}
+	return s.finish(ctx, &a, false)
+}
+
+// finish appends the rows of an announcement and settles it. With again, some may be in the stream.
+func (s *StreamSink) finish(ctx context.Context, a *announcement, again bool) error {
+	var have map[place]bool
+	if again {
+		var err error
+		if have, err = s.present(ctx, a); err != nil {
+			return err
+		}
+	}
+	if err := s.send(ctx, a, have); err != nil {
+		return err
+	}
+	if err := s.o.Store.Record(ctx, s.o.Delivery, a.commit(), nil); err != nil {
+		return err
+	}
+	return s.o.State.Delete(ctx, a.Key)
+}
