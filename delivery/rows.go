@@ -141,7 +141,7 @@ func (w *Worker) blame(ctx context.Context, c *chunk, f fault, text []byte) tabl
 	r, offset := c.locate(f.line)
 	rec := append([]byte(nil), text...)
 	if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte, while the source has it
-		if was, err := original(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
+		if was, err := Original(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
 			rec = was
 		}
 	}
@@ -153,8 +153,8 @@ func (w *Worker) failed(shard int, offset uint64, arrive time.Time, stage string
 		Stage: stage, Reason: reason, Code: code, Attempts: 1, Arrival: arrive, FailedAt: time.Now().UTC(), Record: rec}
 }
 
-// original reads one record from its source again.
-func original(ctx context.Context, s Source, p tarn.Position) ([]byte, error) {
+// Original reads one record from its source again.
+func Original(ctx context.Context, s Source, p tarn.Position) ([]byte, error) {
 	r, err := s.Reader(ctx, p.Shard, stream.Cursor{Offset: p.Offset})
 	if err != nil {
 		return nil, err

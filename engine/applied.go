@@ -61,18 +61,16 @@ func (e *Engine) checkForgotten(ctx context.Context, p *project.Project) error {
 		return err
 	}
 	var tables, folders []string
-	for _, l := range p.Pipelines {
-		for _, d := range l.Deliveries {
-			if d.Table == "" || slices.Contains(known, d.Table) {
-				continue
-			}
-			folder, err := e.store.Forgotten(ctx, d.Table)
-			if err != nil {
-				return err
-			}
-			if folder != "" {
-				tables, folders = append(tables, d.Table), append(folders, folder)
-			}
+	for _, name := range tablesOf(p) {
+		if slices.Contains(known, name) {
+			continue
+		}
+		folder, err := e.store.Forgotten(ctx, name)
+		if err != nil {
+			return err
+		}
+		if folder != "" {
+			tables, folders = append(tables, name), append(folders, folder)
 		}
 	}
 	if len(tables) == 0 {
@@ -83,6 +81,24 @@ func (e *Engine) checkForgotten(ctx context.Context, p *project.Project) error {
 			"Going on would make new, empty tables and deliver to them once more everything that the streams still keep", strings.Join(tables, ", ")),
 		Hint: "restore the metadata database from a copy (it is " + e.path("meta", "tarn.db") + " unless engines.metadata says otherwise); " +
 			"to begin anew without what is in the tables, move " + strings.Join(folders, " and ") + " out of the lake"}
+}
+
+// tablesOf returns the tables that a project delivers to.
+func tablesOf(p *project.Project) []string {
+	var names []string
+	for _, l := range p.Pipelines {
+		for _, d := range l.Deliveries {
+			if d.Table != "" {
+				names = append(names, d.Table)
+			}
+		}
+	}
+	for i := range p.Extracts {
+		if name := p.Extracts[i].To.Table; name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // checkPartition warns of a partitioning that differs from the table's, which stays as it is.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/extract"
 	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/query"
 )
@@ -52,6 +53,11 @@ func projectOptions(db *duck.DB) project.Options {
 				}
 			}
 			return nil
+		},
+		CheckExtract: func(sql string, rules project.ExtractRules) error {
+			ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+			defer cancel()
+			return query.HintAt(extract.Check(ctx, db, sql, rules), sql)
 		},
 		Describe: func(sql string, input tarn.Schema) ([]tarn.Field, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), checkTime)

@@ -44,11 +44,9 @@ func (e *Engine) reasons() []string {
 }
 
 func (e *Engine) delivery(table string) (project.Delivery, *delivery.Worker) {
-	for _, p := range e.pipes() {
-		for _, d := range p.deliveries {
-			if d.spec.Table == table {
-				return d.spec, d.worker
-			}
+	for _, d := range e.running.Load().eachDelivery() {
+		if d.spec.Table == table {
+			return d.spec, d.worker
 		}
 	}
 	return project.Delivery{}, nil
@@ -118,6 +116,9 @@ func (e *Engine) Streams(ctx context.Context) ([]server.StreamDoc, error) {
 func (e *Engine) Pipelines(ctx context.Context) ([]server.PipelineDoc, error) {
 	var docs []server.PipelineDoc
 	for _, p := range e.pipes() {
+		if p.made() {
+			continue
+		}
 		doc := server.PipelineDoc{Name: p.spec.Name, Owner: p.spec.Owner, Description: p.spec.Description, Stream: p.stream.Name(), Deliveries: []server.DeliveryDoc{}}
 		for _, d := range p.deliveries {
 			dd, err := e.describeDelivery(ctx, p, d)
@@ -223,12 +224,10 @@ func (e *Engine) tableDoc(st *table.State) server.TableDoc {
 	for _, f := range st.Partition {
 		d.Partition = append(d.Partition, f.String())
 	}
-	for _, p := range e.pipes() {
-		for _, r := range p.deliveries {
-			if r.spec.Table == st.Name {
-				d.Pipeline = p.spec.Name
-				d.TailRows = r.worker.Status().TailRows
-			}
+	for p, r := range e.running.Load().eachDelivery() {
+		if r.spec.Table == st.Name {
+			d.Pipeline = p.spec.Name
+			d.TailRows = r.worker.Status().TailRows
 		}
 	}
 	return d

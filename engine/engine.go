@@ -72,6 +72,7 @@ type Engine struct {
 
 	dropped     dropped
 	ordered     orderedSQL
+	extracts    extractStore
 	heavy       *semaphore.Weighted // see delivery.Config.Heavy
 	paused      sync.Map            // names of pipelines that are paused
 	workers     atomic.Uint64       // ever started, for their folders
@@ -89,10 +90,11 @@ type Engine struct {
 
 // running is what a project has become. It is immutable.
 type running struct {
-	project *project.Project
-	pipes   []*pipe // in order of name
-	byName  map[string]*pipe
-	streams map[string]*pipe
+	project  *project.Project
+	pipes    []*pipe // in order of name
+	byName   map[string]*pipe
+	streams  map[string]*pipe
+	extracts []*extraction // in the order of what they read
 }
 
 // New checks the options. It has no effects.
@@ -161,7 +163,7 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 // openStores opens everything below the pipelines, the slow parts beside each other.
 func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 	shards := 0
-	for _, l := range p.Pipelines {
+	for _, l := range pipelineSpecs(p) {
 		shards += l.Stream.Shards
 	}
 	var err error
@@ -323,6 +325,7 @@ func (e *Engine) close() error {
 	e.done.Wait() // a reload under way ends first; later ones are refused
 	e.reload.Lock()
 	defer e.reload.Unlock()
+	stopExtracts(e.running.Load().extracts)
 	stopAll(e.pipes())
 	e.dropFunctions(nil)
 	if e.marks != nil {
@@ -332,7 +335,7 @@ func (e *Engine) close() error {
 		errs = append(errs, p.stream.Close())
 	}
 	e.running.Store(&running{byName: map[string]*pipe{}, streams: map[string]*pipe{}})
-	errs = append(errs, e.closeFiles(), e.ordered.close())
+	errs = append(errs, e.closeFiles(), e.ordered.close(), e.extracts.close())
 	if e.queries != nil {
 		errs = append(errs, e.queries.Close())
 	}

@@ -116,13 +116,14 @@ func (k mark) lostTo(table string) []offsets {
 // before, and reports those of streams without a table as a problem.
 func (e *Engine) lossesOutside(problem func(string, string, ...any)) (notes []server.VerifyProblem) {
 	for _, p := range e.pipes() {
+		readers := e.running.Load().readersOf(p)
 		for shard := range p.stream.Shards() {
 			k := e.marks.of(shardID{p.stream.Name(), shard})
-			missed := slices.ContainsFunc(p.deliveries, func(d *runningDelivery) bool { return len(k.lostTo(d.name())) > 0 })
+			missed := slices.ContainsFunc(readers, func(d *runningDelivery) bool { return len(k.lostTo(d.name())) > 0 })
 			for _, l := range k.lostTo("") {
 				subject, gone := fmt.Sprintf("%s shard %d", p.stream.Name(), shard), l.positions(shard)
 				switch {
-				case len(p.deliveries) == 0:
+				case len(readers) == 0:
 					problem(subject, "the records %s were acknowledged and are lost: the storage of the stream came back without them", gone)
 				case !missed:
 					notes = append(notes, server.VerifyProblem{Subject: subject, Detail: "the storage of the stream lost the records " + gone + "; the tables have them"})

@@ -39,18 +39,16 @@ func (e *Engine) maintain() {
 		e.maintainRaw(last)
 		e.maintainCleaned(last)
 		e.maintainFiles(last)
-		for _, p := range e.pipes() {
-			for _, d := range p.deliveries {
-				if d.spec.Table == "" {
-					continue
-				}
-				for _, task := range e.dueTasks(d.spec, last) {
-					doc, err := e.runTask(e.ctx, d.spec.Table, task)
-					if err != nil && e.ctx.Err() == nil && tarn.CodeOf(err) != tarn.CodeNotFound {
-						e.log.Error("table maintenance failed", "table", d.spec.Table, "task", task, "error", err)
-					} else if err == nil {
-						e.log.Debug("table maintenance", "table", d.spec.Table, "task", task, "detail", doc.Detail)
-					}
+		for _, d := range e.running.Load().eachDelivery() {
+			if d.spec.Table == "" {
+				continue
+			}
+			for _, task := range e.dueTasks(d.spec, last) {
+				doc, err := e.runTask(e.ctx, d.spec.Table, task)
+				if err != nil && e.ctx.Err() == nil && tarn.CodeOf(err) != tarn.CodeNotFound {
+					e.log.Error("table maintenance failed", "table", d.spec.Table, "task", task, "error", err)
+				} else if err == nil {
+					e.log.Debug("table maintenance", "table", d.spec.Table, "task", task, "detail", doc.Detail)
 				}
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -87,9 +88,6 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	if e.ctx.Err() != nil {
 		return server.ReloadDoc{}, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the lake is stopping"}
 	}
-	if err := refuseExtracts(p); err != nil {
-		return server.ReloadDoc{}, err
-	}
 	if err := e.checkNames(ctx, p); err != nil {
 		return server.ReloadDoc{}, err
 	}
@@ -101,8 +99,9 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	next := &running{project: p, byName: map[string]*pipe{}, streams: map[string]*pipe{}}
 	plan := project.Plan(old.project, p)
 
+	specs := pipelineSpecs(p)
 	var starts []project.Pipeline
-	for _, spec := range p.Pipelines {
+	for _, spec := range specs {
 		if was := old.byName[spec.Name]; was != nil && same(was.spec, spec) && sameCalls(old.project, p, spec) {
 			next.add(was)
 			continue
@@ -119,12 +118,13 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	if err := e.applyTwins(ctx, p); err != nil {
 		return server.ReloadDoc{}, err
 	}
+	stopExtracts(keepExtracts(old, next, p))
 	stopAll(stops)
 	broken := e.applyFunctions(ctx, p)
 	e.dropFunctions(p)
 	kept := map[string]*stream.Stream{}
 	for _, was := range stops {
-		if now := p.Pipeline(was.spec.Name); now != nil && now.Stream == was.spec.Stream {
+		if i := slices.IndexFunc(specs, func(s project.Pipeline) bool { return s.Name == was.spec.Name }); i >= 0 && specs[i].Stream == was.spec.Stream {
 			kept[was.spec.Name] = was.stream // producers need not notice
 		} else if err := was.stream.Close(); err != nil {
 			e.log.Warn("stream did not close well", "stream", was.stream.Name(), "error", err)
@@ -140,6 +140,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 		}
 		next.add(pi)
 	}
+	failed = append(failed, e.startExtracts(ctx, p, next))
 	sort.Slice(next.pipes, func(i, j int) bool { return next.pipes[i].spec.Name < next.pipes[j].spec.Name })
 	e.running.Store(next)
 	if err := errors.Join(failed...); err != nil {
@@ -206,7 +207,7 @@ func (e *Engine) start(ctx context.Context, in *project.Project, spec project.Pi
 		w.Pause(paused)
 		p.deliveries = append(p.deliveries, &runningDelivery{spec: d, worker: w})
 	}
-	if spec.Records != project.RecordsOpaque {
+	if spec.Records != project.RecordsOpaque && !p.made() {
 		if p.files, err = e.fileDoor(spec, p.stream); err != nil {
 			return nil, err
 		}
@@ -317,6 +318,16 @@ func (e *Engine) Flush(ctx context.Context, name string) error {
 	}
 	if !found {
 		return &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no pipeline %q", name)}
+	}
+	if name != "" {
+		return nil
+	}
+	for _, x := range e.running.Load().extracts { // in the order of what they read
+		for _, s := range x.stages {
+			if err := s.worker.Flush(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -99,35 +99,33 @@ func (e *Engine) hasRows(ctx context.Context, d *runningDelivery) bool {
 // expecting reports whether a delivery has records and no rows yet, and has not been waited for long
 // enough.
 func (e *Engine) expecting(ctx context.Context, names []string) bool {
-	for _, p := range e.pipes() {
-		for _, d := range p.deliveries {
-			if d.spec.Table == "" || d.settled.Load() {
-				continue
-			}
-			if slices.Contains(names, d.spec.Table) && e.hasRows(ctx, d) {
-				d.settled.Store(true)
-				continue
-			}
-			var records uint64
-			for i := range p.stream.Shards() {
-				st, err := p.stream.State(ctx, i)
-				if err != nil {
-					return false
-				}
-				records += st.Next
-			}
-			if records == 0 {
-				continue
-			}
-			now := time.Now().UnixNano()
-			d.awaited.CompareAndSwap(0, now)
-			st := d.worker.Status()
-			if st.Paused || st.Error != "" || now-d.awaited.Load() > int64(firstRows) {
-				d.settled.Store(true)
-				continue
-			}
-			return true
+	for p, d := range e.running.Load().eachDelivery() {
+		if d.spec.Table == "" || d.settled.Load() {
+			continue
 		}
+		if slices.Contains(names, d.spec.Table) && e.hasRows(ctx, d) {
+			d.settled.Store(true)
+			continue
+		}
+		var records uint64
+		for i := range p.stream.Shards() {
+			st, err := p.stream.State(ctx, i)
+			if err != nil {
+				return false
+			}
+			records += st.Next
+		}
+		if records == 0 {
+			continue
+		}
+		now := time.Now().UnixNano()
+		d.awaited.CompareAndSwap(0, now)
+		st := d.worker.Status()
+		if st.Paused || st.Error != "" || now-d.awaited.Load() > int64(firstRows) {
+			d.settled.Store(true)
+			continue
+		}
+		return true
 	}
 	return false
 }

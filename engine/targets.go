@@ -35,7 +35,7 @@ func (e *Engine) orderedSQL() (*duck.DB, error) {
 		return nil, err
 	}
 	var err error
-	o.db, err = duck.Open(duck.Options{MemoryBytes: orderedMemory, Threads: 1, TempDir: spill, AllowedDirs: []string{e.path("staging")}, Logger: e.log})
+	o.db, err = duck.Open(duck.Options{MemoryBytes: orderedMemory, Threads: 1, TempDir: spill, AllowedDirs: []string{e.path("staging"), e.path(extractsFolder), e.bucket.URL(tableZone)}, Logger: e.log})
 	return o.db, err
 }
 

@@ -21,39 +21,37 @@ func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, e
 		v.OK = false
 		v.Problems = append(v.Problems, server.VerifyProblem{Subject: subject, Detail: fmt.Sprintf(format, args...)})
 	}
-	for _, p := range e.pipes() {
-		for _, d := range p.deliveries {
-			name := d.name()
-			// One state and its progress, unmoved by commits in between.
-			st, rows, err := e.stateAndProgress(ctx, name)
+	for p, d := range e.running.Load().eachDelivery() {
+		name := d.name()
+		// One state and its progress, unmoved by commits in between.
+		st, rows, err := e.stateAndProgress(ctx, name)
+		if err != nil {
+			return v, err
+		}
+		var rowsOut uint64
+		for shard := range p.stream.Shards() {
+			a, err := e.account(ctx, p, name, shard, rows, problem)
 			if err != nil {
 				return v, err
 			}
-			var rowsOut uint64
-			for shard := range p.stream.Shards() {
-				a, err := e.account(ctx, p, name, shard, rows, problem)
-				if err != nil {
-					return v, err
-				}
-				v.Accounts = append(v.Accounts, a)
-				add(&v.Totals, a)
-				if a.Expired > 0 {
-					v.Notes = append(v.Notes, server.VerifyProblem{Subject: fmt.Sprintf("%s shard %d → %s", a.Stream, shard, name),
-						Detail: fmt.Sprintf("warning: %d records expired before they were delivered; see stream.retention and the log", a.Expired)})
-				}
+			v.Accounts = append(v.Accounts, a)
+			add(&v.Totals, a)
+			if a.Expired > 0 {
+				v.Notes = append(v.Notes, server.VerifyProblem{Subject: fmt.Sprintf("%s shard %d → %s", a.Stream, shard, name),
+					Detail: fmt.Sprintf("warning: %d records expired before they were delivered; see stream.retention and the log", a.Expired)})
 			}
-			for _, r := range rows {
-				rowsOut += r.RowsOut
-			}
-			if st == nil {
-				continue
-			}
-			if uint64(st.Rows) != rowsOut {
-				problem(name, "commits delivered %d rows, the table's snapshot counts %d", rowsOut, st.Rows)
-			}
-			if err := e.verifyFiles(ctx, st, deep, problem); err != nil {
-				return v, err
-			}
+		}
+		for _, r := range rows {
+			rowsOut += r.RowsOut
+		}
+		if st == nil {
+			continue
+		}
+		if uint64(st.Rows) != rowsOut {
+			problem(name, "commits delivered %d rows, the table's snapshot counts %d", rowsOut, st.Rows)
+		}
+		if err := e.verifyFiles(ctx, st, deep, problem); err != nil {
+			return v, err
 		}
 	}
 	if err := e.verifyRaw(ctx, &v, deep, problem); err != nil {
@@ -89,7 +87,7 @@ func (e *Engine) undelivered(ctx context.Context) ([]server.VerifyProblem, error
 		notes = append(notes, server.VerifyProblem{Subject: l.Stream, Detail: "the stream holds records and no pipeline reads it; they stay until a pipeline names it again"})
 	}
 	for _, p := range e.pipes() {
-		if len(p.deliveries) == 0 {
+		if len(e.running.Load().readersOf(p)) == 0 && !p.made() {
 			notes = append(notes, server.VerifyProblem{Subject: p.stream.Name(), Detail: "the pipeline " + p.spec.Name + " delivers to no table"})
 		}
 	}

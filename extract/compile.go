@@ -238,7 +238,7 @@ func mentions(sql string, names ...string) bool {
 
 // column is the tree of a reference to a column.
 func column(name string) ast.Node {
-	return ast.Node{"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": "", "query_location": nil, "column_names": []any{name}}
+	return ast.Node{"class": "COLUMN_REF", "type": "COLUMN_REF", "alias": "", "query_location": 0, "column_names": []any{name}}
 }
 
 // carries reports whether columns of records reach the select list of a query whether it names them or
