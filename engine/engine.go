@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/tarn-data/tarn/catalog"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/govern/authority"
 	"github.com/tarn-data/tarn/ingest/filedrop"
 	"github.com/tarn-data/tarn/ingest/httpdoor"
 	"github.com/tarn-data/tarn/internal/telemetry"
@@ -52,6 +55,8 @@ type Engine struct {
 	budget   budget
 	limits   project.Limits
 	network  net.Listener
+	address  string // of network
+	scheme   string // http or https
 
 	reload   sync.Mutex // one change of what runs at a time
 	running  atomic.Pointer[running]
@@ -254,17 +259,21 @@ func (e *Engine) listen(ctx context.Context, p *project.Project) error {
 	if err != nil {
 		return err
 	}
-	h, err := server.New(server.Options{Version: e.opts.Version, Logger: e.log, Metrics: e.metrics, Gatherer: e.registry,
-		Ingest: door, Runs: e.runs(), Query: e.queries, Twins: e.twins, Stream: e.stream, Control: e.control()})
+	if err := e.openListener(ctx, p); err != nil {
+		return err
+	}
+	who, err := e.openAccess(ctx, p)
 	if err != nil {
-		return err
+		return errors.Join(err, e.network.Close())
 	}
-	addr := e.opts.Listen
-	if addr == "" {
-		addr = p.Server.Listen
+	h, err := server.New(server.Options{Version: e.opts.Version, Logger: e.log, Metrics: e.metrics, Gatherer: e.registry,
+		Ingest: door, Runs: e.runs(), Query: e.queries, Twins: e.twins, Stream: e.stream, Control: e.control(),
+		Guard: who.guard, Authority: who.authority, AuthorityPaths: authority.Paths, PublicURL: who.url, AnyHost: p.Auth.Guarded(), PipelineStream: e.pipelineStream})
+	if err != nil {
+		return errors.Join(err, e.network.Close())
 	}
-	if e.network, err = server.Listen(ctx, addr); err != nil {
-		return err
+	for _, follow := range who.follow {
+		e.done.Go(func() { follow(e.ctx) })
 	}
 	serving, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	e.hangUp, e.served = hangUp, make(chan struct{})
@@ -289,8 +298,14 @@ func (e *Engine) announce() error {
 	return os.Rename(tmp, e.path("address"))
 }
 
-// Address is the URL of the HTTP interface.
-func (e *Engine) Address() string { return "http://" + e.network.Addr().String() }
+// Address is the URL of the HTTP interface, from this machine.
+func (e *Engine) Address() string {
+	ap, err := netip.ParseAddrPort(e.address)
+	if err != nil || !ap.Addr().IsUnspecified() {
+		return e.scheme + "://" + e.address
+	}
+	return e.scheme + "://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ap.Port())))
+}
 
 // HeapBytes is the share of the memory that the project grants the Go heap (I8). The limit of the Go
 // runtime is the process's, so whoever runs the engine sets it.

@@ -1,7 +1,6 @@
 package govern
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
@@ -60,9 +59,8 @@ func NewGuard(o Options) *Guard {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	issuer := o.Issuer
 	return &Guard{
-		verifier: verifier{issuer: func() string { return issuer }, audience: o.Audience, keys: o.Keys, now: o.Now},
+		verifier: verifier{issuer: o.Issuer, audience: o.Audience, keys: o.Keys, now: o.Now},
 		revoked:  o.Revoked, cache: newCache(o.Tokens), rate: NewLimiter(o.PerSecond, o.Burst, o.Now),
 		failures: NewLimiter(failuresPerSecond, failuresBurst, o.Now), log: o.Logger, now: o.Now,
 	}
@@ -193,4 +191,4 @@ func clip(s string) string {
 func (g *Guard) Forget() { g.cache.clear() }
 
 // Issuer is where tokens come from.
-func (g *Guard) Issuer(context.Context) string { return g.verifier.issuer() }
+func (g *Guard) Issuer() string { return g.verifier.issuer }

@@ -34,7 +34,7 @@ var ErrNoKey = errors.New("the issuer has no such key")
 
 // verifier checks tokens of one issuer for one audience.
 type verifier struct {
-	issuer   func() string // known before the first token
+	issuer   string
 	audience string
 	keys     Keys
 	now      func() time.Time
@@ -105,7 +105,7 @@ func (v *verifier) verify(ctx context.Context, raw string) (*Principal, error) {
 func (v *verifier) principal(c *claims) (*Principal, error) {
 	now := v.now()
 	switch {
-	case c.Issuer != v.issuer():
+	case c.Issuer != v.issuer:
 		return nil, errToken("the token is from another issuer")
 	case !c.Audience.Contains(v.audience):
 		return nil, errToken("the token is for another audience")

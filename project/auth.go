@@ -2,6 +2,7 @@ package project
 
 import (
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -35,7 +36,17 @@ type Auth struct {
 
 // Guarded reports whether addresses other than loopback may be bound: callers need a token, or the
 // connection is HTTPS.
-func (a Auth) Guarded() bool { return a.Mode == AuthEmbedded || a.Mode == AuthExternal || a.CertFile != "" }
+func (a Auth) Guarded() bool {
+	return a.Mode == AuthEmbedded || a.Mode == AuthExternal || a.CertFile != ""
+}
+
+// KeyPath returns the file of the key that seals signing keys. data is the data folder.
+func (a Auth) KeyPath(p *Project, data string) string {
+	if a.KeyFile != "" {
+		return p.Path(a.KeyFile)
+	}
+	return filepath.Join(data, "meta", "auth.key")
+}
 
 func authFromModel(m v1.Auth) Auth {
 	a := Auth{

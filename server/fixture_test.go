@@ -15,6 +15,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/govern"
 	"github.com/tarn-data/tarn/internal/telemetry"
 	"github.com/tarn-data/tarn/query"
 	"github.com/tarn-data/tarn/server"
@@ -64,6 +65,8 @@ type fixture struct {
 	queries *query.Service
 	ended   chan query.LogEntry // statements that are over
 	control server.Control      // replaceable before open
+	guard   *govern.Guard       // the same
+	server  *server.Server
 }
 
 type lockedBuffer struct {
@@ -114,7 +117,7 @@ func (f *fixture) open(t testing.TB, ingest http.HandlerFunc) *fixture {
 	}
 	h, err := server.New(server.Options{
 		Version: "test", Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
-		Metrics: telemetry.New(reg), Gatherer: reg, Ingest: ingest, Query: f.queries, Control: f.control,
+		Metrics: telemetry.New(reg), Gatherer: reg, Ingest: ingest, Query: f.queries, Control: f.control, Guard: f.guard, AnyHost: f.guard != nil,
 		Stream: func(name string) (*stream.Stream, bool) { s, ok := f.streams[name]; return s, ok },
 	})
 	if err != nil {
@@ -122,7 +125,7 @@ func (f *fixture) open(t testing.TB, ingest http.HandlerFunc) *fixture {
 	}
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	f.url, f.handler = srv.URL, h
+	f.url, f.handler, f.server = srv.URL, h, h
 	return f
 }
 

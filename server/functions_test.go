@@ -116,7 +116,7 @@ func TestFollowLogs(t *testing.T) {
 	logs := function.NewLogs(function.LogsOptions{})
 	logs.Append(function.Line{Function: "f", Line: "before"})
 	f := withFunctions(t, logs)
-	ln, err := server.Listen(t.Context(), "127.0.0.1:0")
+	ln, err := server.Listen(t.Context(), "127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)
 	}

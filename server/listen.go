@@ -17,10 +17,10 @@ import (
 // DefaultAddress is where Tarn listens unless told otherwise.
 const DefaultAddress = "127.0.0.1:8080"
 
-// Listen opens the TCP listener of the HTTP interface. It refuses every address that is not
-// loopback, because this version has no credentials to ask for (CodeForbidden); a taken port is
-// CodeConflict. Port 0 takes a free one.
-func Listen(ctx context.Context, addr string) (net.Listener, error) {
+// Listen opens the TCP listener of the HTTP interface. Unless guarded, which means that callers need a token
+// or the connection is HTTPS, it refuses every address that is not loopback (CodeForbidden). A taken port
+// is CodeConflict. Port 0 takes a free one.
+func Listen(ctx context.Context, addr string, guarded bool) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the listen address " + addr + " is not HOST:PORT", Hint: "write it like " + DefaultAddress, Err: err}
@@ -30,10 +30,10 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, err
 	}
 	for _, ip := range ips {
-		if !ip.Unmap().IsLoopback() {
+		if !guarded && !ip.Unmap().IsLoopback() {
 			return nil, &tarn.Error{Code: tarn.CodeForbidden,
 				Detail: "Tarn does not listen on " + addr + ": everybody who reaches it could read and write the lake, and no credentials are configured",
-				Hint:   "listen on " + DefaultAddress + " and put a proxy that authenticates in front; the option `auth:` in tarn.yaml will lift this once Tarn has credentials of its own"}
+				Hint:   "write auth: {mode: embedded} into tarn.yaml, or listen on " + DefaultAddress}
 		}
 	}
 	var lc net.ListenConfig

@@ -74,7 +74,7 @@ func methodLabel(m string) string {
 
 // guard refuses requests that must not reach a handler.
 func (s *Server) guard(r *http.Request) error {
-	if !loopbackHost(r.Host) && !slices.Contains(s.opts.AllowedHosts, r.Host) {
+	if !s.opts.AnyHost && !loopbackHost(r.Host) && !slices.Contains(s.opts.AllowedHosts, r.Host) {
 		return &tarn.Error{Code: tarn.CodeForbidden, Detail: "the Host header " + strconv.Quote(r.Host) + " is not loopback",
 			Hint: "address the server as 127.0.0.1 or localhost; a web page of another name must not reach it through your browser"}
 	}

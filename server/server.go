@@ -15,6 +15,7 @@ import (
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/catalog"
 	"github.com/tarn-data/tarn/function"
+	"github.com/tarn-data/tarn/govern"
 	"github.com/tarn-data/tarn/internal/telemetry"
 	"github.com/tarn-data/tarn/query"
 	"github.com/tarn-data/tarn/stream"
@@ -42,6 +43,18 @@ type Options struct {
 	// Control is the rest.
 	Control Control
 
+	// Guard checks who calls. nil lets everybody call.
+	Guard *govern.Guard
+	// Authority answers AuthorityPaths, patterns of net/http, to everybody: an authorization server. Optional.
+	Authority      http.Handler
+	AuthorityPaths []string
+	// PublicURL is how clients reach the server; default what they write into Host.
+	PublicURL string
+	// AnyHost accepts every Host header: callers need a token or the connection is HTTPS, so that a web page
+	// of another name reaches nothing through the browser of a user.
+	AnyHost bool
+	// PipelineStream returns the stream of a pipeline. nil means the one of the same name.
+	PipelineStream func(pipeline string) (stream string, ok bool)
 	// AllowedHosts are Host headers accepted besides loopback names, for a proxy in front. Optional.
 	AllowedHosts []string
 }
@@ -94,14 +107,15 @@ type Control struct {
 type Server struct {
 	opts     Options
 	problems Problems
-	mux      *http.ServeMux
+	mux      *routes
 	origin   *http.CrossOriginProtection
 	openapi  []byte
 }
 
 // New builds the handler. It starts nothing.
 func New(o Options) (*Server, error) {
-	s := &Server{opts: o, problems: Problems{o.Logger}, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
+	s := &Server{opts: o, problems: Problems{o.Logger}, origin: http.NewCrossOriginProtection()}
+	s.mux = &routes{ServeMux: http.NewServeMux(), server: s}
 	api := s.newAPI()
 	s.registerControl(api)
 	s.mountStreams(api)
@@ -112,6 +126,8 @@ func New(o Options) (*Server, error) {
 	s.mountOperations(api)
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorModel") // huma's own error, which no answer uses
 	delete(api.OpenAPI().Components.Schemas.Map(), "ErrorDetail")
+	s.mountAccess()
+	describeAccess(api.OpenAPI())
 	var err error
 	s.openapi, err = json.MarshalIndent(api.OpenAPI(), "", "  ")
 	return s, err

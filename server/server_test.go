@@ -202,7 +202,7 @@ func TestListen(t *testing.T) {
 		":0": tarn.CodeForbidden, "0.0.0.0:0": tarn.CodeForbidden, "[::]:0": tarn.CodeForbidden, "192.0.2.1:0": tarn.CodeForbidden,
 		"127.0.0.1": tarn.CodeInvalid, "no.such.host.invalid:0": tarn.CodeInvalid, "127.0.0.1:99999": tarn.CodeInvalid,
 	} {
-		ln, err := server.Listen(t.Context(), addr)
+		ln, err := server.Listen(t.Context(), addr, false)
 		if err == nil {
 			_ = ln.Close()
 		}
@@ -216,12 +216,12 @@ func TestListen(t *testing.T) {
 			t.Errorf("%s: %v", addr, err)
 		}
 	}
-	ln, err := server.Listen(t.Context(), "127.0.0.1:0")
+	ln, err := server.Listen(t.Context(), "127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	if _, err := server.Listen(t.Context(), ln.Addr().String()); tarn.CodeOf(err) != tarn.CodeConflict {
+	if _, err := server.Listen(t.Context(), ln.Addr().String(), false); tarn.CodeOf(err) != tarn.CodeConflict {
 		t.Errorf("a taken port: %v", err)
 	}
 }
@@ -231,7 +231,7 @@ func TestListen(t *testing.T) {
 func TestServeDrains(t *testing.T) {
 	for name, hangs := range map[string]bool{"a request that ends": false, "a request that hangs": true} {
 		t.Run(name, func(t *testing.T) {
-			ln, err := server.Listen(t.Context(), "127.0.0.1:0")
+			ln, err := server.Listen(t.Context(), "127.0.0.1:0", false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -283,7 +283,7 @@ func TestServeDrains(t *testing.T) {
 
 // TestOversizedHeaders wants oversized headers refused.
 func TestOversizedHeaders(t *testing.T) {
-	ln, err := server.Listen(t.Context(), "127.0.0.1:0")
+	ln, err := server.Listen(t.Context(), "127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)
 	}

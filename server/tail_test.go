@@ -158,7 +158,7 @@ func TestFollow(t *testing.T) {
 func TestFollowEndsWithTheServer(t *testing.T) {
 	f := (&fixture{}).open(t, nil)
 	f.fill(t, "events", 0, 1)
-	ln, err := server.Listen(t.Context(), "127.0.0.1:0")
+	ln, err := server.Listen(t.Context(), "127.0.0.1:0", false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func (r *crawler) find(open *engine.Crawling, what string) error {
 }
 
 func (r *crawler) remote(ctx context.Context, what string) error {
-	cl, err := client.New(r.server)
+	cl, err := client.New(r.server, r.app.credentials())
 	if err != nil {
 		return err
 	}

@@ -237,7 +237,7 @@ func (a *app) demoAnswer(ctx context.Context, e *engine.Engine) error {
 
 // ask runs one query over HTTP and returns the names of its columns and its rows.
 func ask(ctx context.Context, address, sql string) ([][]string, error) {
-	c, err := client.New(address)
+	c, err := client.New(address, client.Credentials{})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +25,7 @@ type app struct {
 	errOut io.Writer
 
 	server string // --server
+	token  string // --token
 	json   bool   // --json
 
 	answered bool // the demo has shown an answer
@@ -56,7 +58,7 @@ stream, delivers them exactly once into Iceberg tables, and answers SQL over all
 	cmd.AddCommand(
 		a.upCommand(), a.demoCommand(), a.benchCommand(), a.initCommand(), a.validateCommand(), a.testCommand(), a.planCommand(), a.schemaCommand(),
 		a.putCommand(), a.runCommand(), a.crawlCommand(), a.sqlCommand(), a.twinCommand(),
-		a.streamsCommand(), a.tablesCommand(), a.pipelinesCommand(), a.functionsCommand(), a.failedCommand(), a.replayCommand(), a.verifyCommand(),
+		a.streamsCommand(), a.tablesCommand(), a.pipelinesCommand(), a.functionsCommand(), a.failedCommand(), a.replayCommand(), a.verifyCommand(), a.authCommand(),
 		a.versionCommand(), completionCommand(),
 	)
 	return cmd
@@ -164,6 +166,7 @@ func args(least, most int, what string) cobra.PositionalArgs {
 // clientFlags adds what every command has that talks to a server and prints data.
 func (a *app) clientFlags(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVar(&a.server, "server", serverDefault(), "address of the server (environment: TARN_SERVER)")
+	c.Flags().StringVar(&a.token, "token", "", "access token (environment: TARN_TOKEN, or TARN_CLIENT_ID and TARN_CLIENT_SECRET)")
 	return a.jsonFlag(c)
 }
 
@@ -180,7 +183,12 @@ func (a *app) jsonFlag(c *cobra.Command) *cobra.Command {
 	return c
 }
 
-func (a *app) client() (*client.Client, error) { return client.New(a.server) }
+func (a *app) client() (*client.Client, error) { return client.New(a.server, a.credentials()) }
+
+// credentials are those of --token and of the environment.
+func (a *app) credentials() client.Credentials {
+	return client.Credentials{Token: cmp.Or(a.token, os.Getenv("TARN_TOKEN")), ID: os.Getenv("TARN_CLIENT_ID"), Secret: os.Getenv("TARN_CLIENT_SECRET")}
+}
 
 // get fetches the document at path. With --json it is printed as it is, and done is true.
 func (a *app) get(ctx context.Context, path string, v any) (done bool, err error) {

@@ -34,6 +34,7 @@ func (f *runFlags) add(c *cobra.Command) {
 // start runs the project in dir.
 func (f *runFlags) start(ctx context.Context, dir string, log *slog.Logger) (*engine.Engine, error) {
 	duck.LimitArenas()
+	slog.SetDefault(log) // libraries that log by themselves
 	e, err := engine.New(engine.Options{Project: dir, Data: f.data, Listen: f.listen, Version: version, Watch: true, Logger: log})
 	if err != nil {
 		return nil, err

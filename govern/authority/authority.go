@@ -66,7 +66,10 @@ const (
 )
 
 // maxForm bounds a form. Codes, tokens and verifiers have a few hundred bytes.
-const maxForm = 32 << 10
+const (
+	maxForm  = 32 << 10
+	formTime = 5 * time.Second
+)
 
 // New returns an authority. It starts nothing.
 func New(o Options) (*Authority, error) {
@@ -127,7 +130,7 @@ func (a *Authority) form(next http.HandlerFunc) http.HandlerFunc {
 			tooMany(w, wait)
 			return
 		}
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(10 * time.Second)) // not every writer has one
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTime)) // not every writer has one
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		if err := r.ParseForm(); err != nil {
 			oauthError(w, http.StatusBadRequest, "invalid_request", "the form cannot be read, or is larger than 32 KiB")

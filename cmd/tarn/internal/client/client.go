@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -24,12 +25,17 @@ import (
 
 // Client calls one server. It is safe for concurrent use.
 type Client struct {
-	base string
-	http *http.Client
+	base  string
+	http  *http.Client
+	creds Credentials
+
+	mu    sync.Mutex
+	token string    // for creds.ID
+	ends  time.Time // of token
 }
 
-// New returns a client of the server at address: a URL, or HOST:PORT.
-func New(address string) (*Client, error) {
+// New returns a client of the server at address: a URL, or HOST:PORT. It shows creds to that server only.
+func New(address string, creds Credentials) (*Client, error) {
 	if !strings.Contains(address, "://") {
 		address = "http://" + address
 	}
@@ -44,7 +50,7 @@ func New(address string) (*Client, error) {
 		ExpectContinueTimeout: time.Second,
 		WriteBufferSize:       64 << 10,
 	}
-	return &Client{base: strings.TrimRight(u.String(), "/"), http: &http.Client{Transport: transport}}, nil
+	return &Client{base: strings.TrimRight(u.String(), "/"), http: &http.Client{Transport: transport}, creds: creds}, nil
 }
 
 // Address returns the URL of the server.
@@ -88,6 +94,9 @@ func (c *Client) Send(ctx context.Context, method, path string, header http.Head
 		req.Header[k] = v
 	}
 	req.Header.Set("User-Agent", "tarn")
+	if err := c.authorize(ctx, req); err != nil {
+		return nil, err
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.unreachable(ctx, err)
