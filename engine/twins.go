@@ -21,7 +21,7 @@ import (
 func (e *Engine) openTwins(ctx context.Context) (err error) {
 	db := e.db
 	if !db.Postgres() {
-		if e.twinDB, err = metadb.Open(ctx, e.path("meta", "twins.db"), metadb.Options{Logger: e.log}); err != nil {
+		if e.twinDB, err = metadb.Open(ctx, e.path("meta", "twins.db"), metadb.Options{Logger: e.log, WALBytes: twin.WALBytes}); err != nil {
 			return fmt.Errorf("twins: %w", err)
 		}
 		db = e.twinDB

@@ -31,6 +31,9 @@ type Options struct {
 	Logger *slog.Logger     // default discards
 }
 
+// WALBytes is metadb.Options.WALBytes of a database that only a Store writes to.
+const WALBytes = 64 << 20
+
 // Store is the twins of one lake. It is safe for concurrent use. Several processes may share a
 // database on PostgreSQL, or with Options.Shared.
 type Store struct {
