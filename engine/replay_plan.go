@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -55,8 +56,13 @@ func (e *Engine) planReplay(ctx context.Context, pipeline string, req server.Rep
 			tables = append(tables, d.spec.Table)
 		}
 	}
-	if len(tables) != 1 {
-		return job, &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("the pipeline %s delivers to %d tables of that name", pipeline, len(tables)), Hint: "name one with --table"}
+	switch {
+	case len(tables) > 1:
+		return job, &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("the pipeline %s delivers to %s", pipeline, strings.Join(tables, " and ")), Hint: "name one with --table"}
+	case len(tables) == 0 && req.Table != "":
+		return job, &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("the pipeline %s does not deliver to the table %s", pipeline, req.Table), Hint: "tarn pipelines ls shows where it delivers"}
+	case len(tables) == 0:
+		return job, &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("the pipeline %s delivers to no table of the lake", pipeline), Hint: "replay runs into tables of the lake only"}
 	}
 	job.Table = tables[0]
 	if req.Into != "" {

@@ -215,6 +215,10 @@ func TestReplayIsRefused(t *testing.T) {
 	if status != http.StatusBadRequest {
 		t.Errorf("%d %s", status, answer)
 	}
+	status, answer = l.do(http.MethodPost, "/v1/pipelines/events/replays", "application/json", "", []byte(`{"from":"0:5","table":"curated.nosuch"}`))
+	if status != http.StatusBadRequest || !strings.Contains(string(answer), "does not deliver to the table curated.nosuch") {
+		t.Errorf("%d %s", status, answer)
+	}
 	status, answer = l.do(http.MethodGet, "/v1/replays/none", "", "", nil)
 	if status != http.StatusNotFound {
 		t.Errorf("%d %s", status, answer)

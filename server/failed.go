@@ -14,7 +14,7 @@ import (
 type FailedFilter struct {
 	Pipeline string    `json:"pipeline,omitempty" doc:"Only records of this pipeline"`
 	Table    string    `json:"table,omitempty" doc:"Only records that were on their way into this table"`
-	Stage    string    `json:"stage,omitempty" enum:"decode,function,convert,sql,validate" doc:"Only records that failed there"`
+	Stage    string    `json:"stage,omitempty" enum:"decode,function,convert,sql,validate,database" doc:"Only records that failed there"`
 	Since    time.Time `json:"since,omitzero" doc:"Only records that failed then or later"`
 	IDs      []int64   `json:"ids,omitempty" maxItems:"1000" doc:"Only these"`
 	After    int64     `json:"after,omitempty" minimum:"0" doc:"Only records with a greater id: the next page"`
@@ -42,7 +42,7 @@ type (
 	failedIn struct {
 		Pipeline string    `query:"pipeline" doc:"Only records of this pipeline"`
 		Table    string    `query:"table" doc:"Only records that were on their way into this table"`
-		Stage    string    `query:"stage" enum:"decode,function,convert,sql,validate" doc:"Only records that failed there"`
+		Stage    string    `query:"stage" enum:"decode,function,convert,sql,validate,database" doc:"Only records that failed there"`
 		Since    time.Time `query:"since" doc:"Only records that failed then or later"`
 		ID       int64     `query:"id" minimum:"0" doc:"Only this one"`
 		After    int64     `query:"after" minimum:"0" doc:"Only records with a greater id: the next page"`

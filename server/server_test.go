@@ -115,6 +115,8 @@ func TestRouting(t *testing.T) {
 		{"GET", "/v1/verify", "", 500, "internal", "under the id", nil},
 		{"POST", "/v1/reload", "", 429, "busy", "reloading", nil},
 		{"GET", "/v1/failed?limit=zero", "", 400, "invalid", "limit", nil},
+		{"GET", "/v1/failed?stage=nosuch", "", 400, "invalid", "stage", nil},
+		{"GET", "/v1/failed?stage=database", "", 415, "unsupported", "does not offer", nil},
 		{"GET", "/v1/failed?limit=100000", "", 400, "invalid", "limit", nil},
 		{"POST", "/v1/tables/t/maintenance", `{"tasks":["compact","expire"]}`, 200, "", `"task":"compact+expire"`, nil},
 		{"POST", "/v1/tables/t/maintenance", `{"tasks":["explode"]}`, 400, "invalid", "tasks", nil},

@@ -35,7 +35,7 @@ type failedFlags struct {
 func (f *failedFlags) add(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVar(&f.filter.Pipeline, "pipeline", "", "only records of this pipeline")
 	c.Flags().StringVar(&f.filter.Table, "table", "", "only records that were on their way into this table")
-	c.Flags().StringVar(&f.filter.Stage, "stage", "", "only records that failed there: decode, function, convert, sql or validate")
+	c.Flags().StringVar(&f.filter.Stage, "stage", "", "only records that failed there: decode, function, convert, sql, validate or database")
 	c.Flags().StringVar(&f.since, "since", "", "only records that failed since then: a time, or how long ago (2h)")
 	return c
 }

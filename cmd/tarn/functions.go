@@ -70,10 +70,13 @@ func (a *app) functionsLs(ctx context.Context) error {
 	return nil
 }
 
-// firstLine is the first line of a text for the terminal.
+// firstLine is the beginning of a text for the terminal, at most 200 characters of its first line.
 func firstLine(text string) string {
-	line, rest, more := strings.Cut(strings.TrimSpace(text), "\n")
-	if more && rest != "" {
+	line, _, more := strings.Cut(strings.TrimSpace(text), "\n")
+	if letters := []rune(line); len(letters) > 200 {
+		line, more = string(letters[:200]), true
+	}
+	if more {
 		line += " …"
 	}
 	return screen.Visible(line)

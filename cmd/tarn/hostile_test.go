@@ -43,3 +43,18 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+// TestLongErrorStaysShort: what a function wrote before it ended does not bury the list of functions.
+func TestLongErrorStaysShort(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"functions":[{"name":"size","last_error":"exit status 1: %s"}]}`, strings.Repeat("é{}", 1000))
+	}))
+	defer srv.Close()
+	var out, errOut strings.Builder
+	if status := run([]string{"functions", "ls", "--server", srv.URL}, strings.NewReader(""), &out, &errOut); status != 0 {
+		t.Fatalf("status %d\n%s", status, errOut.String())
+	}
+	if lines := strings.Split(out.String(), "\n"); len(lines) != 4 || !strings.HasPrefix(lines[2], "size: exit status 1: é{}é{}") || !strings.HasSuffix(lines[2], " …") || len([]rune(lines[2])) > 220 {
+		t.Errorf("%q", lines)
+	}
+}

@@ -280,6 +280,10 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%s: %s", name, d)
 		}
 	}
+	s.drop("r.avro", "Obj\x01junk") // is not of a moment either when its sample is read
+	if got := s.until("failed/r.avro.error.json"); !strings.Contains(got, "damaged") {
+		t.Error(got)
+	}
 	s.stop()
 	s.o.Routes[1].When = "1/(file_size - file_size) > sample"
 	s.open()

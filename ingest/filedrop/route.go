@@ -106,7 +106,7 @@ func clean(s string) string {
 func look(open func() (decode.Records, error), p decode.Plan) (columns []string, sample []json.RawMessage, err error) {
 	r, err := open()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, faulty(err, 0)
 	}
 	defer r.Close()
 	seen := map[string]bool{}

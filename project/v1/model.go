@@ -96,7 +96,7 @@ type Delivery struct {
 // Database is a table outside of Tarn.
 type Database struct {
 	URL   DatabaseURL  `json:"url" required:"true" example:"postgres://app:${PGPASSWORD}@db/app" doc:"A 'postgres://' URL, or the path of a SQLite file relative to the project. '${NAME}' stands for an environment variable."`
-	Table TargetTable  `json:"table" required:"true" example:"users" doc:"The table, or 'schema.table'. It must exist with columns of the names delivered."`
+	Table TargetTable  `json:"table" required:"true" example:"users" doc:"The table, or 'schema.table'. It is made when it is not there, and columns that it lacks are added."`
 	Key   []ColumnName `json:"key,omitempty" single:"true" example:"user_id" doc:"The column, or the list of columns, that 'upsert' finds a row by."`
 	Mode  string       `json:"mode" default:"append" enum:"append,upsert" example:"upsert" doc:"'append': every row is inserted. 'upsert': a row replaces the one with its key."`
 	Name  Name         `json:"name,omitempty" example:"users" doc:"The name of the delivery is 'database.NAME', and its progress is kept under it. Default: the table without its schema."`

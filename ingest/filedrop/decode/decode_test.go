@@ -89,6 +89,8 @@ func TestFormats(t *testing.T) {
 		{"csv with faults", "a.csv", "a,b\n1,2\n1\nx,y,3\n\"x\"y,2\n3,4\n\"open,5\n6,7\n", Hints{}, CSV,
 			[]string{`2: {"a":1,"b":2}`, `3! the row has 1 fields, the file has 2 columns`, `4! the row has 3 fields, the file has 2 columns`,
 				`5! text follows the closing quote of a field`, `6: {"a":3,"b":4}`, `7! a quoted field is not closed`, `8: {"a":6,"b":7}`}},
+		{"csv with faults and another delimiter", "a.csv", "a;b;c\n1;\"x; y\";2,5\n2;z\n3;;4\n", Hints{}, CSV,
+			[]string{`2: {"a":1,"b":"x; y","c":"2,5"}`, `3! the row has 2 fields, the file has 3 columns`, `4: {"a":3,"b":null,"c":"4"}`}},
 		{"csv without a header", "a.csv", "1;2,5\r\n3;x\r\n", Hints{}, CSV, []string{`1: {"column0":1,"column1":"2,5"}`, `2: {"column0":3,"column1":"x"}`}},
 		{"csv header said", "a.csv", "1,2\n3,4\n", Hints{Header: "true"}, CSV, []string{`2: {"1":3,"2":4}`}},
 		{"csv header denied", "a.csv", "a,b\nc,d\n", Hints{Header: "false"}, CSV, []string{`1: {"column0":"a","column1":"b"}`, `2: {"column0":"c","column1":"d"}`}},

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -131,7 +130,7 @@ func formatOf(name string, text []byte) Format {
 	if t := bytes.TrimLeft(text, " \t\r\n"); len(t) > 0 && (t[0] == '{' || t[0] == '[') {
 		return JSON
 	}
-	if delimiterOf(name, text) != "" {
+	if delimiterOf(name, text, 1) != "" {
 		return CSV
 	}
 	return Text
@@ -161,9 +160,9 @@ func balanced(line []byte) bool {
 	return ok && end == len(line)
 }
 
-// delimiterOf returns the delimiter that parts the first lines into equally many fields, at least
-// two, or nothing.
-func delimiterOf(name string, text []byte) string {
+// delimiterOf returns the delimiter, if any, that parts the first line and at least the given share of
+// the first lines into equally many fields, at least two.
+func delimiterOf(name string, text []byte, share float64) string {
 	candidates := []string{",", ";", "\t", "|"}
 	if strings.HasSuffix(name, ".tsv") {
 		candidates = []string{"\t", ",", ";", "|"}
@@ -174,9 +173,15 @@ func delimiterOf(name string, text []byte) string {
 		if len(rows) == 0 {
 			continue
 		}
-		width := len(rows[0])
-		if width > most && !slices.ContainsFunc(rows, func(r []sampleField) bool { return len(r) != width }) {
-			best, most = d, width
+		width, alike := len(rows[0]), 0
+		for _, r := range rows {
+			if len(r) == width {
+				alike++
+			}
+		}
+		got := float64(alike) / float64(len(rows))
+		if width > 1 && (got > share || got == share && width > most) {
+			best, most, share = d, width, got
 		}
 	}
 	return best
@@ -216,7 +221,8 @@ func sampleRows(text []byte, delimiter string, most int) [][]sampleField {
 // lookAtCSV finds out the delimiter, the header and the columns.
 func (p *Plan) lookAtCSV(name string, text []byte, h Hints) error {
 	if p.Delimiter = h.Delimiter; p.Delimiter == "" {
-		if p.Delimiter = delimiterOf(strings.ToLower(name), text); p.Delimiter == "" {
+		// A few rows with a wrong number of fields are refused each, and hide the delimiter of the others no more.
+		if p.Delimiter = delimiterOf(strings.ToLower(name), text, 0.5); p.Delimiter == "" {
 			p.Delimiter = ","
 		}
 	}
