@@ -69,7 +69,7 @@ func anyOrder(t *testing.T, b backend) {
 	url := b.newURL(t)
 	checks := 0
 	rapid.Check(t, func(r *rapid.T) {
-		if checks++; b.shared && checks > 25 { // each opens several connections, and SQL is the same
+		if checks++; b.shared && checks > 10 { // each opens several connections, and SQL is the same
 			return
 		}
 		now := noon
