@@ -99,7 +99,7 @@ func (r *resolved) bind(ctx context.Context, db *duck.DB, step string, lenient b
 		if b.cols, err = stepColumns(ctx, db, before, b.missing, step); err == nil {
 			break
 		}
-		name := missingColumn(err)
+		name := MissingColumn(err)
 		known := slices.ContainsFunc(b.missing, func(m member) bool { return m.name == name })
 		if !lenient || name == "" || known || len(b.missing) == maxMissing {
 			return b, transformError(err, r.fields)
@@ -212,8 +212,8 @@ func (r *resolved) apply(step string, b bound) error {
 
 var unknownColumn = regexp.MustCompile(`Referenced column "([^"]+)" not found in FROM clause|does not have a column named "([^"]+)"`)
 
-// missingColumn returns the column that a statement names and no relation has, or "".
-func missingColumn(err error) string {
+// MissingColumn returns the column that an error says a statement names and no relation has, or "".
+func MissingColumn(err error) string {
 	f := duck.FaultOf(err)
 	if f == nil || f.Class != "Binder Error" {
 		return ""

@@ -21,6 +21,7 @@ import (
 type extraction struct {
 	spec   project.Extract
 	from   *pipe
+	mid    *pipe // of the stream between its stages, nil for none
 	to     *pipe // whose stream it writes to, nil for none
 	stages []stage
 	warn   func() string // what a person should know; may be nil
@@ -173,9 +174,12 @@ func (r *running) depth(x *extraction) int {
 
 // startExtract runs one extract.
 func (e *Engine) startExtract(ctx context.Context, next *running, spec project.Extract) (*extraction, error) {
-	x := &extraction{spec: spec, from: next.streams[spec.From]}
+	x := &extraction{spec: spec, from: next.streams[spec.From], mid: next.streams[spec.Name+windowsSuffix]}
 	if x.from == nil {
 		return nil, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the stream " + spec.From + " does not run", Hint: "see why its pipeline does not start"}
+	}
+	if between(&spec) && x.mid == nil {
+		return nil, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the stream of its windows does not run"}
 	}
 	if spec.To.Stream != "" {
 		if x.to = next.streams[spec.To.Stream]; x.to == nil {
@@ -206,7 +210,7 @@ func (e *Engine) startExtract(ctx context.Context, next *running, spec project.E
 func (e *Engine) addStages(x *extraction, q extract.Query, look *lookups) error {
 	spec := &x.spec
 	if spec.Window != nil {
-		return &tarn.Error{Code: tarn.CodeUnsupported, Detail: "windows are not available yet"}
+		return e.addWindows(x, q, look)
 	}
 	cfg, err := e.stageConfig(x, x.from, spec.DeliveryName())
 	if err != nil {
@@ -218,6 +222,57 @@ func (e *Engine) addStages(x *extraction, q extract.Query, look *lookups) error 
 		cfg.Lookup = nil
 	}
 	return e.addStage(x, x.from, cfg)
+}
+
+// addWindows makes the delivery that gathers records into windows, and the one that takes the results on.
+func (e *Engine) addWindows(x *extraction, q extract.Query, look *lookups) error {
+	spec := &x.spec
+	if x.from.spec.Records == project.RecordsOpaque {
+		return &tarn.Error{Code: tarn.CodeUnsupported, Detail: "the records of the stream " + spec.From + " are opaque, and windows need JSON", Hint: "read another stream"}
+	}
+	to, name := x.to, spec.DeliveryName()
+	if between(spec) {
+		to, name = x.mid, "windows."+spec.Name
+	}
+	o, err := e.streamOptions(to, name)
+	if err != nil {
+		return err
+	}
+	cfg, err := e.stageConfig(x, x.from, name)
+	if err != nil {
+		return err
+	}
+	source := x.from.stream
+	w := extract.WindowOptions{Stream: o, Window: *spec.Window, Query: q, Extract: spec.Name, From: source.Name(), Shards: source.Shards, Ends: source.End, Dir: cfg.Dir + "-windows",
+		Record: func(ctx context.Context, p tarn.Position) ([]byte, error) {
+			return delivery.Original(ctx, delivery.Live(source), p)
+		}}
+	if len(q.Tables) > 0 {
+		w.Lookup = look.current
+	}
+	cfg.Transform, cfg.Positions, cfg.BufferBytes = extract.WindowSteps(spec.Window), true, windowBuffer
+	cfg.Sink = extract.NewWindowSink(w)
+	if err := x.add(x.from, cfg); err != nil || to == x.to {
+		return err
+	}
+	return e.addResults(x, to)
+}
+
+// addResults makes the delivery that takes results of windows from their stream to their place.
+func (e *Engine) addResults(x *extraction, from *pipe) error {
+	cfg, err := e.stageConfig(x, from, x.spec.DeliveryName())
+	if err != nil {
+		return err
+	}
+	if x.spec.To.Twin == "" {
+		return e.addStage(x, from, cfg)
+	}
+	q, err := extract.Compile(e.ctx, e.convert, "SELECT * FROM records", true) // of two revisions the later wins
+	if err != nil {
+		return err
+	}
+	cfg.Transform, cfg.Positions = []delivery.Step{{Transform: project.Transform{SQL: q.SQL}, RowByRow: true}}, true
+	return e.addStage(x, from, cfg)
 }
 
 // addStage makes the delivery that brings rows to where the extract wants them.
@@ -232,10 +287,7 @@ func (e *Engine) addStage(x *extraction, from *pipe, cfg delivery.Config) error 
 		}
 	case spec.To.Twin != "":
 		name, source := spec.To.Twin, from.stream
-		if between(spec) {
-			source = x.from.stream
-		}
-		sink := extract.NewTwinSink(extract.TwinOptions{Delivery: cfg.Table, Extract: spec.Name, Stream: source.Name(), Store: e.store, Logger: e.log,
+		sink := extract.NewTwinSink(extract.TwinOptions{Delivery: cfg.Table, Extract: spec.Name, Stream: source.Name(), Source: x.from.stream.Name(), Store: e.store, Logger: e.log,
 			Twin: func() (*twin.Twin, error) { return e.Twin(name) },
 			Record: func(ctx context.Context, p tarn.Position) ([]byte, error) {
 				return delivery.Original(ctx, delivery.Live(source), p)
@@ -271,6 +323,7 @@ func (x *extraction) add(from *pipe, cfg delivery.Config) error {
 const (
 	tableBuffer   = 128 << 20
 	sinkBuffer    = 8 << 20
+	windowBuffer  = 16 << 20
 	sinkInterval  = time.Millisecond
 	stageInterval = 20 * time.Millisecond
 )

@@ -74,3 +74,64 @@ func TestExtracts(t *testing.T) {
 		t.Errorf("%+v %v", v, err)
 	}
 }
+
+// TestWindows brings windows of each kind to each kind of place.
+func TestWindows(t *testing.T) {
+	dir := writeProject(t, map[string]string{
+		"tarn.yaml":                projectFile,
+		"pipelines/telemetry.yaml": "pipeline: telemetry\nstream: {shards: 2, partition_key: device}\ndeliver: []\n",
+		"twins/fleet.yaml":         "twin: fleet\n",
+		"extracts/minute.yaml": "extract: minute\nfrom: telemetry\nsql: SELECT window_start, window_end, device, count(*) AS n, avg(speed) AS speed FROM records GROUP BY window_start, window_end, device\n" +
+			"to: {table: curated.minutes}\nwindow: {tumbling: 1m, time: ts, lateness: 10s, late: failed}\n",
+		"extracts/hop.yaml": "extract: hop\nfrom: telemetry\nsql: SELECT window_start, window_end, count(*) AS n FROM records GROUP BY ALL\n" +
+			"to: {stream: hops}\nwindow: {hopping: {size: 3m, every: 1m}, time: ts, lateness: 10s}\n",
+		"extracts/trip.yaml": "extract: trip\nfrom: telemetry\nsql: SELECT device AS component, 'trip' AS metric, count(*) AS value, window_end AS at FROM records GROUP BY window_start, window_end, device\n" +
+			"to: {twin: fleet}\nwindow: {session: {gap: 30s}, key: device, time: ts, lateness: 10s}\n",
+		"extracts/hops.yaml": "extract: hops\nfrom: hops\nsql: SELECT * FROM records\nto: {table: curated.hops}\n",
+	})
+	l := start(t, dir, t.TempDir())
+	var b strings.Builder
+	add := func(device, second int) {
+		fmt.Fprintf(&b, `{"device":"d%d","speed":%d,"ts":"2026-11-20T03:%02d:%02dZ"}`+"\n", device, second%7, second/60, second%60)
+	}
+	for s := 0; s < 600; s += 5 {
+		if s/100%2 == 1 {
+			continue // a pause of 100 seconds ends a trip
+		}
+		for d := range 4 {
+			add(d, s)
+		}
+		if s == 200 {
+			add(0, 30) // late
+		}
+		if b.Len() > 5000 {
+			l.post("telemetry", b.String())
+			b.Reset()
+		}
+	}
+	add(0, 2000)
+	add(1, 2000)
+	add(2, 2000)
+	add(3, 2000)
+	l.post("telemetry", b.String())
+	if err := l.Flush(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Flush(t.Context(), ""); err != nil { // what the windows of the first have written
+		t.Fatal(err)
+	}
+	for q, want := range map[string]string{
+		"SELECT count(*), sum(n), min(window_start) FROM curated.minutes": "28,240,2026-11-20T03:00:00Z",
+		"SELECT count(*), sum(n), max(window_end) FROM curated.hops":      "11,720,2026-11-20T03:11:00Z",
+		"SELECT count(*), sum(value_number) FROM twin.fleet":              "4,80",
+		"SELECT count(*), min(stage) FROM system.failed_records":          "1,late",
+	} {
+		if got := strings.TrimSpace(l.sql(q)); got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", q, got, want)
+		}
+	}
+	v, err := l.Verify(t.Context())
+	if err != nil || !v.OK {
+		t.Errorf("%+v %v", v, err)
+	}
+}

@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,8 @@ import (
 type TwinOptions struct {
 	Delivery string                     // name that progress is kept under
 	Extract  string                     // what the twin says brought a value
-	Stream   string                     // where the records came from
+	Stream   string                     // where the rows' positions are
+	Source   string                     // what the twin says a value came from; default Stream
 	Twin     func() (*twin.Twin, error) // the twin as it is now
 	Store    *table.Store               // keeps progress and failed records
 	// Record returns the bytes of a record, for a failed record. Default: it has none.
@@ -44,6 +46,7 @@ func NewTwinSink(o TwinOptions) *TwinSink {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Source = cmp.Or(o.Source, o.Stream)
 	return &TwinSink{o: o}
 }
 
@@ -169,7 +172,7 @@ func (s *TwinSink) apply(ctx context.Context, rows delivery.SinkRows, failed *fa
 
 // update makes an update of a row; false when it has no value.
 func (s *TwinSink) update(row []any) (u twin.Update, ok bool, err error) {
-	u.Pipeline, u.Source = s.o.Extract, s.o.Stream
+	u.Pipeline, u.Source = s.o.Extract, s.o.Source
 	for i, f := range s.fields {
 		v := row[i]
 		switch f.Name {

@@ -1,0 +1,322 @@
+package extract
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/project"
+	"github.com/tarn-data/tarn/table"
+)
+
+// WindowOptions say how records are put into windows. Fields without a default are required.
+type WindowOptions struct {
+	Stream  StreamOptions // where results go
+	Window  project.Window
+	Query   Query
+	Lookup  func(ctx context.Context) (*delivery.Lookups, error) // as delivery.Config.Lookup; nil without tables
+	Extract string
+	From    string                 // the stream of the records
+	Shards  func() int             // of that stream
+	Ends    func(shard int) uint64 // the offset after the last record of a shard; for IdleAfter
+	Dir     string                 // for files on their way
+	// Record returns the bytes of a record, for project.LateFailed.
+	Record func(ctx context.Context, p tarn.Position) ([]byte, error)
+}
+
+// WindowSink gathers records into windows of event time, and appends the result of each to a stream,
+// once.
+//
+// The time of a shard is the newest time of its records so far. A record is late when its own time lies
+// more than the lateness behind that, which depends on nothing but the records before it in its shard.
+// The time of the windows is the least of all shards, less the lateness: a window is complete when that
+// has come to its end, because whatever belongs to it and comes now is late in its shard. Then the SQL
+// runs over all of its records, in the order of time and position. So what a window gives depends
+// neither on batches, nor on how the reading of shards interleaves, nor on the clock.
+//
+// The records of open windows are kept as Parquet files. Their names, the times of the shards and of the
+// windows commit together with positions and results, in the way of StreamSink.
+type WindowSink struct {
+	*StreamSink
+	o     WindowOptions
+	state windowState
+	next  map[int]uint64 // the offset to read next, by shard
+	due   int64          // of sessions: no window ends before
+}
+
+// NewWindowSink returns a sink that has done nothing yet.
+func NewWindowSink(o WindowOptions) *WindowSink {
+	s := &WindowSink{StreamSink: NewStreamSink(o.Stream), o: o}
+	o.Stream = s.StreamSink.o
+	return s
+}
+
+// WindowSteps is the transform before a WindowSink: records without a usable time fail.
+func WindowSteps(w *project.Window) []delivery.Step {
+	if w.Time == delivery.ArrivalColumn {
+		return nil
+	}
+	return []delivery.Step{{Transform: project.Transform{Validate: []project.Rule{{Name: "event_time",
+		Condition: "TRY_CAST(" + tarn.QuoteIdent(w.Time) + " AS TIMESTAMP) IS NOT NULL", OnFail: project.FailRecord}}}}}
+}
+
+// Begin implements delivery.Sink.
+func (s *WindowSink) Begin(ctx context.Context) (map[string][]byte, []table.ProgressRow, error) {
+	docs, rows, err := s.StreamSink.Begin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.state, err = parseState(docs[windowDocument]); err != nil {
+		return nil, nil, fmt.Errorf("the windows of %s: %w", s.o.Extract, err)
+	}
+	s.next, s.due = map[int]uint64{}, noTime
+	for _, r := range rows {
+		if r.Stream == s.o.From {
+			s.next[r.Shard] = r.Next
+		}
+	}
+	if err := os.MkdirAll(s.o.Dir, 0o755); err != nil {
+		return nil, nil, err
+	}
+	return docs, rows, s.sweepSegments(ctx)
+}
+
+// End implements delivery.Sink.
+func (s *WindowSink) End() { _ = os.RemoveAll(s.o.Dir) }
+
+// Commit implements delivery.Sink.
+func (s *WindowSink) Commit(ctx context.Context, rows delivery.SinkRows, c table.Commit) error {
+	r := round{WindowSink: s, db: rows.DB, state: s.state.clone(), due: s.due, live: -1, commit: &c}
+	defer r.cleanUp()
+	for _, p := range c.Progress {
+		s.next[p.Shard] = p.Next
+	}
+	if rows.Count > 0 {
+		if err := r.take(ctx, rows.Files); err != nil {
+			return err
+		}
+	}
+	results, err := r.close(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.tidy(ctx); err != nil {
+		return err
+	}
+	doc, err := json.Marshal(&r.state)
+	if err != nil {
+		return err
+	}
+	docs := map[string][]byte{windowDocument: doc}
+	for name, d := range c.Documents {
+		docs[name] = d
+	}
+	c.Documents = docs
+	if results == "" {
+		err = s.StreamSink.o.Store.Record(ctx, s.StreamSink.o.Delivery, c, nil)
+	} else {
+		err = s.append(ctx, results, c)
+	}
+	if err != nil {
+		return err
+	}
+	old := s.state
+	s.state, s.due = r.state, r.due
+	return s.drop(ctx, old)
+}
+
+// round is one commit of a WindowSink.
+type round struct {
+	*WindowSink
+	db       *duck.DB
+	state    windowState // as it will be
+	due      int64
+	commit   *table.Commit
+	live     int64   // records of open sessions; -1 when they were not counted
+	affected []int64 // starts of windows that were delivered and got more records since
+	files    []string
+}
+
+// file returns the path of a new local file, which is removed with the round.
+func (r *round) file(kind string) string {
+	path := filepath.Join(r.o.Dir, kind+"-"+uuid.NewString())
+	r.files = append(r.files, path)
+	return path
+}
+
+func (r *round) cleanUp() {
+	for _, f := range r.files {
+		_ = os.Remove(f)
+	}
+}
+
+// allowed is how far a record may lie behind its shard, in microseconds.
+func (s *WindowSink) allowed() int64 {
+	return (s.o.Window.Lateness + s.o.Window.UpdateFor).Microseconds()
+}
+
+// take judges the records of a batch, and keeps those that are not late.
+func (r *round) take(ctx context.Context, files []string) error {
+	conn, err := r.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.Exec(ctx, "CREATE TEMP TABLE batch AS "+r.judged(files)); err != nil {
+		return err
+	}
+	counts, err := conn.Values(ctx, "SELECT record_shard::BIGINT, max(__us), count(*) FILTER (__late), count(*) FROM batch GROUP BY 1 ORDER BY 1")
+	if err != nil {
+		return err
+	}
+	var late, all int64
+	for _, row := range counts {
+		shard, newest, n := int(row[0].(int64)), row[1].(int64), row[2].(int64)
+		if have, ok := r.state.Newest[shard]; !ok || newest > have {
+			r.state.Newest[shard] = newest
+		}
+		late, all = late+n, all+row[3].(int64)
+		if n > 0 && r.o.Window.Late != project.LateFailed {
+			r.leaveOut(shard, uint64(n))
+		}
+	}
+	if late > 0 && r.o.Window.Late == project.LateFailed {
+		if err := r.failLate(ctx, conn); err != nil {
+			return err
+		}
+	}
+	if late == all {
+		return nil
+	}
+	if r.o.Window.UpdateFor > 0 && r.state.Closed > noTime {
+		if r.affected, err = r.reopened(ctx, conn); err != nil {
+			return err
+		}
+	}
+	span, err := conn.Values(ctx, "SELECT min(__us), max(__us) FROM batch WHERE NOT __late")
+	if err != nil {
+		return err
+	}
+	seg := segment{Rows: all - late, Min: span[0][0].(int64), Max: span[0][1].(int64)}
+	r.due = min(r.due, seg.Min+r.o.Window.Gap.Microseconds())
+	return r.keep(ctx, conn, "SELECT * EXCLUDE (__late) FROM batch WHERE NOT __late", seg)
+}
+
+// leaveOut counts late records that are left out.
+func (r *round) leaveOut(shard int, n uint64) {
+	for i := range r.commit.Progress {
+		if p := &r.commit.Progress[i]; p.Shard == shard {
+			p.Dropped += n
+			p.RowsOut -= min(n, p.RowsOut)
+		}
+	}
+}
+
+// failLate makes failed records of late ones.
+func (r *round) failLate(ctx context.Context, conn *duck.Conn) error {
+	rows, err := conn.Values(ctx, "SELECT record_shard::BIGINT, record_offset, record_arrival, __us FROM batch WHERE __late ORDER BY 1, 2")
+	if err != nil {
+		return err
+	}
+	failed := failures{commit: r.commit}
+	for _, row := range rows {
+		at := tarn.Position{Shard: int(row[0].(int64)), Offset: uint64(row[1].(int64))}
+		arrival, _ := row[2].(time.Time)
+		rec, err := r.o.Record(ctx, at)
+		if err != nil {
+			return err
+		}
+		failed.add(table.FailedRecord{Pipeline: r.o.Extract, Table: r.StreamSink.o.Delivery, Stream: r.o.From, Shard: at.Shard, Offset: at.Offset, Stage: "late", Code: tarn.CodeInvalid,
+			Reason:   "its time " + time.UnixMicro(row[3].(int64)).UTC().Format(time.RFC3339Nano) + " lies further behind than the lateness allows",
+			Attempts: 1, Arrival: arrival, FailedAt: time.Now().UTC(), Record: rec})
+	}
+	return nil
+}
+
+// close runs the SQL over the windows that are complete, and returns the file of its rows, or "".
+func (r *round) close(ctx context.Context) (string, error) {
+	to := r.complete()
+	if r.fields == nil || to <= r.state.Closed && r.affected == nil { // without fields no batch has come since the start
+		return "", nil
+	}
+	to = max(to, r.state.Closed)
+	file := ""
+	if r.mayClose(to) {
+		var err error
+		if file, err = r.run(ctx, to); err != nil {
+			return "", err
+		}
+	}
+	r.state.Closed = to
+	return file, nil
+}
+
+// complete is the time that windows have come to: all that end by then are complete.
+func (r *round) complete() int64 {
+	furthest := noTime
+	for _, t := range r.state.Newest {
+		furthest = max(furthest, t)
+	}
+	if furthest == noTime {
+		return noTime
+	}
+	idle := r.o.Window.IdleAfter.Microseconds()
+	least := furthest
+	for shard := range r.o.Shards() {
+		t, ok := r.state.Newest[shard]
+		if !ok {
+			t = noTime
+		}
+		if idle > 0 && t < furthest-idle && r.next[shard] >= r.o.Ends(shard) {
+			t = furthest - idle // it has nothing to read, and has been quiet long enough
+		}
+		least = min(least, t)
+	}
+	if least == noTime {
+		return noTime
+	}
+	return least - r.o.Window.Lateness.Microseconds()
+}
+
+// run runs the SQL over the windows that end after those closed and up to a time, and over those
+// affected, and returns the file of its rows, or "" for none.
+func (r *round) run(ctx context.Context, to int64) (string, error) {
+	var look *delivery.Lookups
+	if r.o.Lookup != nil {
+		var err error
+		if look, err = r.o.Lookup(ctx); err != nil {
+			return "", err
+		}
+		look.Hold()
+		defer look.Release()
+	}
+	if r.affected != nil {
+		r.state.Revision++
+	}
+	sql, columns, err := r.bound(ctx, to, look)
+	if err != nil {
+		return "", err
+	}
+	file := r.file("results")
+	if err := copyJSON(ctx, r.db, "SELECT "+jsonColumns(columns)+" FROM ("+sql+"\n)", file); err != nil {
+		return "", err
+	}
+	if r.o.Window.Gap > 0 {
+		if err := r.lookAhead(ctx, to); err != nil {
+			return "", err
+		}
+	}
+	info, err := os.Stat(file)
+	if err != nil || info.Size() == 0 {
+		return "", err
+	}
+	return file, nil
+}
