@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -41,8 +42,9 @@ type TrialFailure struct {
 	Record []byte
 }
 
-// NewTrial opens what pipelines need to run, their functions too.
-func NewTrial(ctx context.Context, p *project.Project, log *slog.Logger) (_ *Trial, err error) {
+// NewTrial opens what the named pipelines need to run, their functions too. Other functions are not
+// started: they may lack secrets here.
+func NewTrial(ctx context.Context, p *project.Project, pipelines []string, log *slog.Logger) (_ *Trial, err error) {
 	dir, err := os.MkdirTemp("", "tarn-test-")
 	if err != nil {
 		return nil, err
@@ -58,6 +60,12 @@ func NewTrial(ctx context.Context, p *project.Project, log *slog.Logger) (_ *Tri
 	}
 	apart := *p
 	apart.Engines = project.Engines{}
+	apart.Functions = slices.DeleteFunc(slices.Clone(p.Functions), func(f project.Function) bool {
+		return !slices.ContainsFunc(pipelines, func(name string) bool {
+			spec := p.Pipeline(name)
+			return spec != nil && slices.Contains(spec.Functions(), f.Name)
+		})
+	})
 	t.e.ctx, t.e.stop = context.WithCancel(ctx)
 	if err := t.e.openStores(ctx, &apart); err != nil {
 		return nil, err

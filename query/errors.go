@@ -103,8 +103,8 @@ func (r *run) locate(ctx context.Context) error {
 	}
 	err := r.s.planner.explainFault(ctx, r.st.sql, tables)
 	f := duck.FaultOf(err)
-	if f == nil || f.Class != "Binder Error" && f.Class != "Catalog Error" {
-		return nil
+	if f == nil || f.Class != "Binder Error" && f.Class != "Catalog Error" || strings.Contains(f.Message, "time travel") {
+		return nil // the planner's tables have no AT, which is not what the user did wrong
 	}
 	e := &tarn.Error{Code: tarn.CodeInvalid, Detail: r.hide(duck.Brief(f.Message))}
 	e.Detail, e.Hint = cutHint(e.Detail)

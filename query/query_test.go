@@ -183,6 +183,9 @@ func TestTimeTravel(t *testing.T) {
 	l.snapshot("curated.t", at(2), 12)
 	l.add("curated.t", "SELECT 3::BIGINT AS id, 'tail' AS note", true)
 	s := newService(t, l, nil)
+	if _, _, err := ask(t, s, Request{SQL: "SELECT nosuch FROM curated.t AT (VERSION => 12)"}); tarn.CodeOf(err) != tarn.CodeInvalid || !strings.Contains(err.Error(), `column "nosuch" not found`) {
+		t.Errorf("a column that is not there: %v", err)
+	}
 	for _, q := range []struct {
 		sql  string
 		at   *AsOf

@@ -59,7 +59,7 @@ func (a *app) functionsLs(ctx context.Context) error {
 		rows = append(rows, []string{f.Name, f.Runtime, f.State, fmt.Sprintf("%d/%d", f.Workers, f.Settings.Concurrency), shortVersion(f.Version), screen.Count(f.Invocations),
 			screen.Count(f.Errors + f.Timeouts), milliseconds(f.P50MS), milliseconds(f.P99MS), screen.Count(f.ColdStarts), f.Isolation.Summary})
 	}
-	if err := a.table(cols, rows, "no functions"); err != nil {
+	if err := a.list(1, cols, rows, "no functions"); err != nil {
 		return err
 	}
 	for _, f := range doc.Functions {

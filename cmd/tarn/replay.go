@@ -173,7 +173,7 @@ func (a *app) replayLsCommand() *cobra.Command {
 				}
 				rows = append(rows, []string{d.ID, d.Pipeline, into, d.State, percent(d.Done, d.Records), screen.Count(d.Records), screen.Count(d.Rows), screen.Count(d.Failed), screen.Time(&d.StartedAt)})
 			}
-			return a.table(cols, rows, "no replays")
+			return a.list(1, cols, rows, "no replays")
 		},
 	})
 }

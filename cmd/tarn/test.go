@@ -141,7 +141,11 @@ func chooseCases(all []project.Case, names []string) ([]project.Case, error) {
 
 // runCases runs cases one after the other in one trial.
 func runCases(ctx context.Context, p *project.Project, chosen []project.Case, update bool) (results []cases.Result, err error) {
-	t, err := engine.NewTrial(ctx, p, slog.New(slog.DiscardHandler))
+	var pipelines []string
+	for _, c := range chosen {
+		pipelines = append(pipelines, c.Pipeline)
+	}
+	t, err := engine.NewTrial(ctx, p, pipelines, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
