@@ -37,6 +37,11 @@ func TestWorkshopWalk(t *testing.T) {
 	walk(t, "examples/workshop/README.md", "workshop", "examples/workshop")
 }
 
+// TestSecureWalk does the same with the page about who may call.
+func TestSecureWalk(t *testing.T) {
+	walk(t, "docs/howto/secure.md", "earthquakes", "examples/earthquakes")
+}
+
 // walk runs the walk of a page, which starts the example of that name, in a folder of the copy.
 func walk(t *testing.T, page, example, folder string) {
 	t.Helper()
