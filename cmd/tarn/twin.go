@@ -160,7 +160,7 @@ func (a *app) twinGetCommand() *cobra.Command {
 	c := a.clientFlags(&cobra.Command{
 		Use:     "get TWIN COMPONENT [METRIC]",
 		Short:   "Show a component, or the value of one metric",
-		Long:    "Shows all metrics of a component. With a metric, prints its value alone, for scripts; --json shows all that is known of it.",
+		Long:    "Shows all metrics of a component. With a metric, prints its value alone, for scripts; --json\nshows all that is known of it.",
 		Example: "  tarn twin get fleet wagon-7\n  tarn twin get fleet wagon-7 speed\n  tarn twin get fleet wagon-7 speed --at 2026-11-20T03:00:00Z --json",
 		Args:    args(2, 3, "a twin, a component and perhaps a metric"),
 	})
@@ -205,8 +205,8 @@ func (a *app) twinWatchCommand() *cobra.Command {
 	c := a.clientFlags(&cobra.Command{
 		Use:   "watch TWIN",
 		Short: "Print changes as they happen",
-		Long: `Prints each change on a line, with --json as NDJSON with the id to go on from, until interrupted. When the connection
-breaks it goes on from where it was.`,
+		Long: `Prints each change on a line, with --json as NDJSON with the id to go on from, until
+interrupted. When the connection breaks it goes on from where it was.`,
 		Example: "  tarn twin watch fleet\n  tarn twin watch fleet --prefix wagon- --metric speed\n  tarn twin watch fleet --after 1842 --json",
 		Args:    args(1, 1, "the name of one twin"),
 	})
