@@ -24,10 +24,11 @@ type functions struct {
 
 // hosted is one function. Its fields are guarded by functions.mu.
 type hosted struct {
-	spec  project.Function
-	host  *function.Host
-	logs  *function.Logs
-	fault error // why spec does not run; an older version may
+	spec    project.Function
+	version string // the digest of what runs, or would
+	host    *function.Host
+	logs    *function.Logs
+	fault   error // why spec does not run; an older version may
 }
 
 // hosted returns the function of that name, or nil.
@@ -61,26 +62,27 @@ func (e *Engine) applyFunctions(ctx context.Context, p *project.Project) error {
 	return errors.Join(failed...)
 }
 
-// host starts a function, or its next version.
+// host starts a function, or its next version. When that does not start, the version that runs goes on.
 func (e *Engine) host(ctx context.Context, p *project.Project, spec project.Function, was *hosted) (*hosted, error) {
-	now := &hosted{spec: spec}
 	run, err := functionSpec(p, spec)
-	switch {
-	case err != nil:
-	case was == nil || was.host.Pool() == nil:
-		now.logs = function.NewLogs(function.LogsOptions{})
+	if was != nil && was.host.Pool() != nil { // deliveries hold this host: it stays, whatever comes of the next version
+		now := &hosted{spec: spec, version: spec.Digest, host: was.host, logs: was.logs}
+		if err == nil {
+			err = now.host.Replace(ctx, run)
+		}
+		if err != nil {
+			now.version, now.fault = was.version, err
+			return now, err
+		}
+		e.log.Info("a new version of the function runs", "function", spec.Name, "version", spec.Digest)
+		return now, nil
+	}
+	now := &hosted{spec: spec, version: spec.Digest, host: function.NewHost(function.Options{}), logs: function.NewLogs(function.LogsOptions{})}
+	if err == nil {
 		now.host = function.NewHost(function.Options{Spec: run, WorkDir: e.path("staging", "functions", spec.Name), Logger: e.log, Logs: now.logs, Observe: e.observe(spec.Name)})
 		if err = now.host.Start(ctx); err == nil {
 			e.sayIsolation(spec, now.host.Pool().Isolation())
 		}
-	default:
-		now.host, now.logs = was.host, was.logs
-		if err = was.host.Replace(ctx, run); err == nil {
-			e.log.Info("a new version of the function runs", "function", spec.Name, "version", spec.Digest)
-		}
-	}
-	if now.host == nil { // nothing to run yet
-		now.logs, now.host = function.NewLogs(function.LogsOptions{}), function.NewHost(function.Options{})
 	}
 	now.fault = err
 	return now, err

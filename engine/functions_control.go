@@ -32,7 +32,7 @@ func (e *Engine) Functions(context.Context) ([]server.FunctionDoc, error) {
 func functionDoc(p *project.Project, h *hosted) server.FunctionDoc {
 	f, pool, st := h.spec, h.host.Pool(), h.host.Stats()
 	d := server.FunctionDoc{
-		Name: f.Name, Runtime: string(f.Runtime), Handler: f.Handler, Version: f.Digest, State: st.State,
+		Name: f.Name, Runtime: string(f.Runtime), Handler: f.Handler, Version: h.version, State: st.State,
 		Workers: st.Workers, Busy: st.Busy, Waiting: st.Waiting, Invocations: st.Invocations, Errors: st.Errors, Timeouts: st.Timeouts,
 		Crashes: st.Crashes, InitErrors: st.InitErrors, ColdStarts: st.ColdStarts, ColdStartMS: milliseconds(st.ColdStart),
 		P50MS: milliseconds(st.P50), P99MS: milliseconds(st.P99), LastError: st.LastError,

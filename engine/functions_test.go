@@ -65,6 +65,21 @@ deliver:
 	}
 	l.post("events", `{"id":3}`)
 	l.eventually(rows, "1,1\n2,2\n3,2")
+
+	// One that lacks a secret leaves the old one at work too, and the next one takes its place.
+	const settings = "runtime: python\nhandler: app.handler\n"
+	l.edit("functions/enrich/function.yaml", settings+"secrets: [TARN_TEST_NOT_SET]\n")
+	if err := edit(strings.Replace(enrich, "= 1", "= 3", 1)); err == nil || !strings.Contains(err.Error(), "TARN_TEST_NOT_SET") {
+		t.Errorf("a function without its secret: %v", err)
+	}
+	l.post("events", `{"id":4}`)
+	l.eventually(rows, "1,1\n2,2\n3,2\n4,2")
+	l.edit("functions/enrich/function.yaml", settings)
+	if err := edit(strings.Replace(enrich, "= 1", "= 4", 1)); err != nil {
+		t.Fatal(err)
+	}
+	l.post("events", `{"id":5}`)
+	l.eventually(rows, "1,1\n2,2\n3,2\n4,2\n5,4")
 	if err := l.Flush(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}
