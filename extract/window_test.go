@@ -24,10 +24,9 @@ import (
 
 // event is one record of the model. Times are seconds.
 type event struct {
-	key  string
-	at   int
-	v    int
-	late bool
+	key string
+	at  int
+	v   int
 }
 
 // result is what SQL gives for a window and key.

@@ -192,7 +192,7 @@ func (s *Server) overSocket(ctx context.Context, w http.ResponseWriter, r *http.
 	conn.SetReadLimit(maxClient)
 	ctx = conn.CloseRead(ctx)
 	err = followTwin(ctx, watch, socket{conn})
-	if err == nil || ctx.Err() != nil || tarn.CodeOf(err) == tarn.CodeUnavailable {
+	if ctx.Err() != nil || tarn.CodeOf(err) == tarn.CodeUnavailable {
 		_ = conn.Close(websocket.StatusGoingAway, "the server is stopping")
 	}
 }

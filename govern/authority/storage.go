@@ -172,7 +172,9 @@ func (s *storage) RevokeToken(ctx context.Context, token, subject, client string
 	default:
 		owner := subject // of a service, which calls for itself
 		if owner != client {
-			owner, err = s.opts.Store.ClientOfToken(ctx, token)
+			if owner, err = s.opts.Store.ClientOfToken(ctx, token); err != nil {
+				return oidc.ErrServerError()
+			}
 		}
 		if owner != client {
 			return oidc.ErrInvalidClient().WithDescription("the token belongs to another client")
