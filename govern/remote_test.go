@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
@@ -70,8 +71,8 @@ func TestRemote(t *testing.T) {
 	a, b := governtest.NewIssuer(t), governtest.NewIssuer(t)
 	e := newElsewhere(t, public(a, "a"))
 	now := newClock()
-	lost := 0
-	r, err := govern.NewRemoteAt(e.URL, now.time, func() { lost++ })
+	var lost atomic.Int32
+	r, err := govern.NewRemoteAt(e.URL, now.time, func() { lost.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func TestRemote(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
-	for lost == 0 {
+	for lost.Load() == 0 {
 		if ctx.Err() != nil {
 			t.Fatal(ctx.Err())
 		}
@@ -146,8 +147,8 @@ func TestRemote(t *testing.T) {
 	}
 	stop()
 	<-done
-	if err := check(a, "a"); code(err) != tarn.CodeUnauthenticated || lost != 1 {
-		t.Errorf("a key that the issuer took away: %v, lost %d", err, lost)
+	if err := check(a, "a"); code(err) != tarn.CodeUnauthenticated || lost.Load() != 1 {
+		t.Errorf("a key that the issuer took away: %v, lost %d", err, lost.Load())
 	}
 }
 
