@@ -117,9 +117,9 @@ func (r *round) sessions() string {
 		key += tarn.QuoteIdent(k) + ", "
 	}
 	by := strings.TrimSuffix(key, ", ")
-	over := "ORDER BY __us"
+	over := "ORDER BY __us, record_shard, record_offset" // a total order: both functions below must see the same
 	if by != "" {
-		over = "PARTITION BY " + by + " ORDER BY __us"
+		over = "PARTITION BY " + by + " " + over
 	}
 	return fmt.Sprintf("SELECT *, min(__us) OVER (PARTITION BY %[1]s__session) AS __start, max(__us) OVER (PARTITION BY %[1]s__session) + %[2]d AS __end FROM ("+
 		"SELECT *, sum(__first) OVER (%[3]s ROWS UNBOUNDED PRECEDING) AS __session FROM ("+
