@@ -26,6 +26,8 @@ type Trial struct {
 	e   *Engine
 	dir string
 	ran int
+
+	joins map[string]string // what is read in place of tables that extracts join
 }
 
 // TrialResult is what a pipeline made of some records.
@@ -83,11 +85,14 @@ func (t *Trial) Close() error {
 	return errors.Join(err, os.RemoveAll(t.dir))
 }
 
-// Run brings the records of an input, one a line, through a pipeline into a table of their own: the way
+// Run brings the records of an input, one a line, through a pipeline, or an extract (see RunExtract), into a table of their own: the way
 // records go through a lake, from the checks of the door to the columns of the table. orderBy are
 // columns to sort the rows by.
 func (t *Trial) Run(ctx context.Context, pipeline string, input []byte, orderBy []string) (TrialResult, error) {
 	spec := t.e.running.Load().project.Pipeline(pipeline)
+	if spec == nil && t.e.running.Load().project.Extract(pipeline) != nil {
+		return t.RunExtract(ctx, pipeline, input, orderBy)
+	}
 	if spec == nil {
 		return TrialResult{}, &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no pipeline %q", pipeline)}
 	}

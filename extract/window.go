@@ -28,6 +28,8 @@ type WindowOptions struct {
 	Shards  func() int             // of that stream
 	Ends    func(shard int) uint64 // the offset after the last record of a shard; for IdleAfter
 	Dir     string                 // for files on their way
+	// CloseAtEnd completes all windows when everything in the stream has been read: for trials.
+	CloseAtEnd bool
 	// Record returns the bytes of a record, for project.LateFailed.
 	Record func(ctx context.Context, p tarn.Position) ([]byte, error)
 }
@@ -268,6 +270,9 @@ func (r *round) complete() int64 {
 	if furthest == noTime {
 		return noTime
 	}
+	if r.o.CloseAtEnd && r.atEnd() {
+		return lastTime
+	}
 	idle := r.o.Window.IdleAfter.Microseconds()
 	least := furthest
 	for shard := range r.o.Shards() {
@@ -284,6 +289,16 @@ func (r *round) complete() int64 {
 		return noTime
 	}
 	return least - r.o.Window.Lateness.Microseconds()
+}
+
+// atEnd reports whether everything in the stream has been read.
+func (r *round) atEnd() bool {
+	for shard := range r.o.Shards() {
+		if r.next[shard] < r.o.Ends(shard) {
+			return false
+		}
+	}
+	return true
 }
 
 // run runs the SQL over the windows that end after those closed and up to a time, and over those

@@ -15,9 +15,9 @@ import (
 // testsDir is the folder of recorded cases: tests/PIPELINE/CASE/.
 const testsDir = "tests"
 
-// Case is a recorded input of a pipeline and what is expected of it, a folder of the project.
+// Case is a recorded input of a pipeline or extract and what is expected of it, a folder of the project.
 type Case struct {
-	Pipeline string
+	Pipeline string // or the extract, where no pipeline has the name
 	Name     string
 	Dir      string   // absolute
 	Ignore   []string // columns that are not compared
@@ -42,8 +42,8 @@ func (p *Project) Cases() ([]Case, Faults) {
 	var faults Faults
 	for _, pipeline := range folders(filepath.Join(p.Dir, testsDir)) {
 		where := path.Join(testsDir, pipeline)
-		if p.Pipeline(pipeline) == nil {
-			faults = append(faults, Fault{File: where, Line: 1, Col: 1, Code: tarn.CodeNotFound, Detail: "there is no pipeline " + pipeline, Hint: "cases lie in tests/PIPELINE/CASE"})
+		if p.Pipeline(pipeline) == nil && p.Extract(pipeline) == nil {
+			faults = append(faults, Fault{File: where, Line: 1, Col: 1, Code: tarn.CodeNotFound, Detail: "there is no pipeline or extract " + pipeline, Hint: "cases lie in tests/PIPELINE/CASE and tests/EXTRACT/CASE"})
 			continue
 		}
 		for _, name := range folders(filepath.Join(p.Dir, testsDir, pipeline)) {

@@ -38,6 +38,7 @@ var access = map[string]string{
 	"GET /v1/tables":                 govern.ScopeSQLRead,
 	"GET /v1/tables/{name}":          govern.ScopeSQLRead,
 	"GET /v1/crawlers":               govern.ScopeSQLRead,
+	"GET /v1/extracts":               govern.ScopeSQLRead,
 	"GET /v1/failed/{id}":            govern.ScopeSQLRead,
 	"GET /v1/replays":                govern.ScopeSQLRead,
 	"GET /v1/replays/{id}":           govern.ScopeSQLRead,

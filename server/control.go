@@ -103,6 +103,7 @@ func (s *Server) registerControl(api huma.API) {
 			return &maintainOut{maintainList{list(v)}}, err
 		})
 	s.registerCrawls(api)
+	s.registerExtracts(api)
 	s.registerFailed(api)
 	s.registerReplays(api)
 	s.mountVerify(api)

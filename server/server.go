@@ -89,6 +89,8 @@ type Control struct {
 	Reload func(context.Context) (ReloadDoc, error)
 	// Project returns the project that runs, as its MarshalJSON writes it. Passwords are not in it.
 	Project func(context.Context) (json.RawMessage, error)
+	// Extracts lists the continuous SQL of the project.
+	Extracts func(context.Context) ([]ExtractDoc, error)
 	// Crawl brings external tables up to date; Crawlers lists the crawlers of the project.
 	Crawl    func(context.Context, CrawlRequest) (*catalog.Report, error)
 	Crawlers func(context.Context) ([]CrawlerDoc, error)

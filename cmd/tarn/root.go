@@ -57,7 +57,7 @@ stream, delivers them exactly once into Iceberg tables, and answers SQL over all
 	cmd.PersistentFlags().SortFlags = false
 	cmd.AddCommand(
 		a.upCommand(), a.demoCommand(), a.benchCommand(), a.initCommand(), a.validateCommand(), a.testCommand(), a.planCommand(), a.schemaCommand(),
-		a.putCommand(), a.runCommand(), a.crawlCommand(), a.sqlCommand(), a.twinCommand(),
+		a.putCommand(), a.runCommand(), a.crawlCommand(), a.sqlCommand(), a.extractCommand(), a.twinCommand(),
 		a.streamsCommand(), a.tablesCommand(), a.pipelinesCommand(), a.functionsCommand(), a.failedCommand(), a.replayCommand(), a.verifyCommand(), a.authCommand(),
 		a.versionCommand(), completionCommand(),
 	)
