@@ -93,7 +93,7 @@ func (a *app) extractRun(ctx context.Context, dir, name, input string, joins []s
 	if err != nil {
 		return err
 	}
-	t, err := engine.NewTrial(ctx, p, slog.New(slog.DiscardHandler))
+	t, err := engine.NewTrial(ctx, p, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
