@@ -16,6 +16,7 @@ import (
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/table"
 )
 
 // SchemaPolicy says what to do with records that do not fit the table as it is.
@@ -46,6 +47,10 @@ type Config struct {
 	Sink     Sink     // keeps its progress itself
 	Ledger   Ledger   // keeps progress and failed records of the others; required with them
 	Ordered  *duck.DB // takes the place of Duck with them, and with Positions: an instance of one thread that keeps the order of rows
+
+	// Retry is set when the source is failed records that are tried again. It makes a commit settle them
+	// where it would move the progress. Database and Cleaned are those of Retrying then.
+	Retry func(table.Commit) (table.Commit, error)
 
 	Opaque    bool         // records are bytes, not JSON objects
 	Declared  *tarn.Schema // columns of the records; nil infers them

@@ -27,6 +27,9 @@ func (w tableTarget) commit(ctx context.Context, n int) error {
 		return err
 	}
 	c.Documents = w.input.documents()
+	if c, err = w.accounted(c); err != nil {
+		return err
+	}
 
 	// A view taken while the table state moves would see the rows twice or not at all.
 	merged := time.Now()
@@ -114,6 +117,14 @@ func (w *Worker) moves(spans []tally) []table.Progress {
 		})
 	}
 	return all
+}
+
+// accounted is a commit as it is to be made: one of failed records that are tried again settles them.
+func (w *Worker) accounted(c table.Commit) (table.Commit, error) {
+	if w.cfg.Retry == nil {
+		return c, nil
+	}
+	return w.cfg.Retry(c)
 }
 
 // tailFan is how many neighbours of one level are merged into one of the next.

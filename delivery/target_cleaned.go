@@ -28,8 +28,10 @@ func judging(steps []Step) []Step {
 }
 
 func (w cleanedTarget) begin(ctx context.Context) (map[string][]byte, []table.ProgressRow, error) {
-	if err := w.cfg.Cleaned.Sweep(ctx); err != nil {
-		return nil, nil, err
+	if w.cfg.Retry == nil { // a retry runs beside a session, whose objects are on their way
+		if err := w.cfg.Cleaned.Sweep(ctx); err != nil {
+			return nil, nil, err
+		}
 	}
 	docs, err := w.cfg.Store.Documents(ctx, w.cfg.Table)
 	if err != nil {
@@ -148,7 +150,10 @@ func (w cleanedTarget) commitSome(ctx context.Context, items []*item) (int, erro
 	}
 	written := time.Now()
 	all := mergeItems(b.items, nil, true)
-	c := table.Commit{Progress: w.moves(all.spans), Failed: all.failed, Documents: w.input.documents()}
+	c, err := w.accounted(table.Commit{Progress: w.moves(all.spans), Failed: all.failed, Documents: w.input.documents()})
+	if err != nil {
+		return 0, err
+	}
 	err = w.cfg.Ledger.Record(ctx, w.cfg.Table, c, func(tx *metadb.Tx) error { return w.cfg.Cleaned.Register(ctx, tx, objects) }) // I2
 	if err != nil {
 		return 0, err

@@ -2,9 +2,6 @@ package delivery
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"maps"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -20,16 +17,7 @@ import (
 type databaseTarget struct {
 	*Worker
 	session *database.Session
-}
-
-// intentDocument announces a commit whose outcome only the database knows.
-const intentDocument = "database_intent"
-
-// intent is what follows from a commit of the database.
-type intent struct {
-	Progress  []table.Progress
-	Failed    []table.FailedRecord
-	Documents map[string][]byte
+	tried   []database.Progress // of a retry
 }
 
 func (w *databaseTarget) begin(ctx context.Context) (map[string][]byte, []table.ProgressRow, error) {
@@ -38,10 +26,16 @@ func (w *databaseTarget) begin(ctx context.Context) (map[string][]byte, []table.
 		return nil, nil, err
 	}
 	w.session = session
-	if err := w.settleIntent(ctx, there); err != nil {
+	if err := w.settleIntent(ctx, w.intentDocument(), there); err != nil {
 		return nil, nil, err
 	}
-	rows, err := w.reconcile(ctx, there)
+	var rows []table.ProgressRow
+	if w.cfg.Retry != nil {
+		w.tried = there
+		rows, err = w.cfg.Store.Progress(ctx, w.cfg.Table)
+	} else if err = w.settleRetry(ctx); err == nil {
+		rows, err = w.reconcile(ctx, there)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -54,44 +48,6 @@ func (w *databaseTarget) end() {
 		w.session.Close()
 		w.session = nil
 	}
-}
-
-// settleIntent books what the last session announced, if the database has it, and forgets it otherwise.
-func (w *databaseTarget) settleIntent(ctx context.Context, there []database.Progress) error {
-	docs, err := w.cfg.Store.Documents(ctx, w.cfg.Table)
-	if err != nil || docs[intentDocument] == nil {
-		return err
-	}
-	var i intent
-	if err := json.Unmarshal(docs[intentDocument], &i); err != nil {
-		return fmt.Errorf("the commit announced for %s: %w", w.cfg.Table, err)
-	}
-	forget := table.Commit{Documents: map[string][]byte{intentDocument: nil}}
-	for _, p := range i.Progress { // all of them moved, or none
-		if nextOf(there, p.Shard) != p.Next {
-			return w.cfg.Ledger.Record(ctx, w.cfg.Table, forget, nil)
-		}
-	}
-	return w.cfg.Ledger.Record(ctx, w.cfg.Table, i.commit(), nil)
-}
-
-func nextOf(there []database.Progress, shard int) uint64 {
-	for _, p := range there {
-		if p.Shard == shard {
-			return p.Next
-		}
-	}
-	return 0
-}
-
-// commit is the intent as booked: it is not announced any more.
-func (i intent) commit() table.Commit {
-	docs := maps.Clone(i.Documents)
-	if docs == nil {
-		docs = map[string][]byte{}
-	}
-	docs[intentDocument] = nil
-	return table.Commit{Progress: i.Progress, Failed: i.Failed, Documents: docs}
 }
 
 // reconcile returns the progress, which is the database's. Where it differs here, one of the two was
@@ -181,39 +137,25 @@ func (w *databaseTarget) commitSome(ctx context.Context, items []*item) (int, er
 			}
 		}
 		all := mergeItems(b.items, nil, true)
-		i = intent{Progress: w.moves(all.spans), Failed: all.failed, Documents: w.input.documents()}
+		var moves []database.Move
+		var err error
+		moves, i, err = w.intend(table.Commit{Progress: w.moves(all.spans), Failed: all.failed, Documents: w.input.documents()})
+		if err != nil {
+			return nil, err
+		}
 		written = time.Now()
-		return movesOf(i.Progress), w.announce(ctx, i)
+		return moves, w.announce(ctx, i)
 	})
 	if err != nil {
 		return 0, err
 	}
-	c := i.commit()
+	c := w.booked(i)
 	if err := w.cfg.Ledger.Record(ctx, w.cfg.Table, c, nil); err != nil {
 		return 0, err
 	}
 	w.tail.take(len(b.items))
 	w.landed(b.items, c, rows, time.Since(began), time.Since(written))
 	return len(b.items), nil
-}
-
-// announce keeps what the commit about to be made means, so that failed records outlive a crash
-// between the two databases (I3).
-func (w *databaseTarget) announce(ctx context.Context, i intent) error {
-	doc, err := json.Marshal(i)
-	if err != nil {
-		return err
-	}
-	return w.cfg.Ledger.Record(ctx, w.cfg.Table, table.Commit{Documents: map[string][]byte{intentDocument: doc}}, nil)
-}
-
-func movesOf(progress []table.Progress) []database.Move {
-	moves := make([]database.Move, len(progress))
-	for k, p := range progress {
-		moves[k] = database.Move{Shard: p.Shard, From: p.From, Next: p.Next, NextSeq: p.NextSeq,
-			Counts: database.Counts{RecordsIn: p.RecordsIn, RowsOut: p.RowsOut, Failed: p.Failed, Dropped: p.Dropped, Expired: p.Expired}}
-	}
-	return moves
 }
 
 // staged returns the rows of an item, in order.

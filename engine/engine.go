@@ -64,6 +64,7 @@ type Engine struct {
 	views    views
 	archives archives
 	replays  replays
+	settling sync.Mutex // failed records of one delivery that is no table of the lake at a time; discarding
 	disk     disk
 	marks    *marks
 	ages     *ages

@@ -134,7 +134,7 @@ func (e *Engine) retryBatch(ctx context.Context, recs []table.FailedRecord, doc 
 		if err != nil {
 			return err
 		}
-		out, err := replay.Retry(ctx, cfg, e.store, groups[o])
+		out, err := e.retry(ctx, cfg, groups[o])
 		done()
 		doc.Tried += out.Tried
 		doc.Settled += out.Settled
@@ -148,10 +148,20 @@ func (e *Engine) retryBatch(ctx context.Context, recs []table.FailedRecord, doc 
 	return nil
 }
 
-// deliveryTo finds what delivers to a table, nil when nothing does.
-func (e *Engine) deliveryTo(table string) (*pipe, *runningDelivery) {
+// retry tries records of one delivery again. Where they do not go to a table of the lake, nobody else
+// retries or discards meanwhile.
+func (e *Engine) retry(ctx context.Context, cfg delivery.Config, recs []table.FailedRecord) (replay.Outcome, error) {
+	if cfg.Database != nil || cfg.Cleaned != nil {
+		e.settling.Lock()
+		defer e.settling.Unlock()
+	}
+	return replay.Retry(ctx, cfg, e.store, recs)
+}
+
+// deliveryTo finds what delivers under a name, that of a table or another, nil when nothing does.
+func (e *Engine) deliveryTo(name string) (*pipe, *runningDelivery) {
 	for _, p := range e.pipes() {
-		i := slices.IndexFunc(p.deliveries, func(d *runningDelivery) bool { return d.spec.Table == table })
+		i := slices.IndexFunc(p.deliveries, func(d *runningDelivery) bool { return d.name() == name })
 		if i >= 0 {
 			return p, p.deliveries[i]
 		}
@@ -167,7 +177,12 @@ func (e *Engine) DiscardFailed(ctx context.Context, f server.FailedFilter) (serv
 	if err != nil {
 		return doc, err
 	}
+	e.settling.Lock()
+	defer e.settling.Unlock()
 	for _, t := range tables {
+		if err := e.checkRetried(ctx, t); err != nil {
+			return doc, err
+		}
 		done, err := e.replays.share(t)
 		if err != nil {
 			return doc, err
@@ -192,4 +207,15 @@ func (e *Engine) DiscardFailed(ctx context.Context, f server.FailedFilter) (serv
 	}
 	doc.NextAfter = filter.After
 	return doc, nil
+}
+
+// checkRetried refuses to discard failed records that may be in a database already: a retry was killed,
+// and what became of it is not settled yet.
+func (e *Engine) checkRetried(ctx context.Context, name string) error {
+	docs, err := e.store.Documents(ctx, name)
+	if err == nil && delivery.RetryAnnounced(docs) {
+		err = &tarn.Error{Code: tarn.CodeConflict, Detail: "a retry of failed records of " + name + " was cut off, and the database has not said yet which of them it has",
+			Hint: "tarn failed retry asks it; then discard what is left"}
+	}
+	return err
 }

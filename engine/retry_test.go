@@ -1,9 +1,11 @@
 package engine_test
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -121,6 +123,60 @@ func TestRetryBesideDelivery(t *testing.T) {
 	}
 	if got := l.sql("SELECT count(*), count(DISTINCT id) FROM curated.events"); got != "1300,1300" {
 		t.Errorf("rows: %s", got)
+	}
+	l.verify()
+}
+
+// TestRetryTargets: failed records of every kind of delivery are retried by one request; several retry the same
+// ones, and the sums hold.
+func TestRetryTargets(t *testing.T) {
+	pipeline := func(check string) string {
+		return "pipeline: events\nschema: {id: BIGINT, name: VARCHAR}\ntransform:\n  - validate: [{name: rule, check: " + check + "}]\ndeliver:\n" +
+			"  - table: curated.events\n  - cleaned: events\n  - database: {url: app.db, table: events, mode: append}\n"
+	}
+	dir := writeProject(t, map[string]string{"tarn.yaml": projectFile, "pipelines/events.yaml": pipeline("id < 0")})
+	l := start(t, dir, t.TempDir())
+	l.postMany(0, 300, "a")
+	l.edit("pipelines/events.yaml", pipeline("id >= 10"))
+	if _, err := l.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 3)
+	for range 3 {
+		go func() {
+			_, err := l.RetryFailed(t.Context(), server.FailedFilter{})
+			done <- err
+		}()
+	}
+	for i := range 5 {
+		l.postMany(1000+i*50, 50, "good")
+	}
+	for range 3 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	app, err := sql.Open("sqlite", filepath.Join(dir, "app.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer app.Close()
+	var rows, ids int
+	if err := app.QueryRowContext(t.Context(), "SELECT count(*), count(DISTINCT id) FROM events").Scan(&rows, &ids); err != nil || rows != 540 || ids != 540 {
+		t.Errorf("%d rows, %d ids: %v", rows, ids, err)
+	}
+	for query, want := range map[string]string{
+		"SELECT count(*), count(DISTINCT id) FROM cleaned.events":                                         "540,540",
+		"SELECT count(*), count(DISTINCT id) FROM curated.events":                                         "540,540",
+		"SELECT table_name, count(*), min(attempts) > 1 FROM system.failed_records GROUP BY 1 ORDER BY 1": "cleaned.events,10,true\ncurated.events,10,true\ndatabase.events,10,true",
+	} {
+		if got := l.sql(query); got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", query, got, want)
+		}
+	}
+	l.verify()
+	if got := settle[server.DiscardDoc](l, "discard", server.FailedFilter{}); got.Discarded != 30 {
+		t.Errorf("%+v", got)
 	}
 	l.verify()
 }

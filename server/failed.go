@@ -28,7 +28,7 @@ type RetryDoc struct {
 	Rows        int64 `json:"rows" doc:"Rows that the settled ones gave"`
 	FailedAgain int64 `json:"failed_again" doc:"Still there, with one more attempt and the new reason"`
 	NoBytes     int64 `json:"no_bytes" doc:"Not tried: they were damaged in the stream, and can only be discarded"`
-	NoDelivery  int64 `json:"no_delivery" doc:"Not tried: no pipeline of the project delivers them to a table of the lake"`
+	NoDelivery  int64 `json:"no_delivery" doc:"Not tried: no pipeline of the project delivers them"`
 	NextAfter   int64 `json:"next_after,omitempty" doc:"There may be more after this id"`
 }
 

@@ -22,8 +22,8 @@ const (
 // records and the documents are committed together or not at all (I2). Without files it adds no
 // snapshot. It is built anew on fresh metadata when other writers were first.
 //
-// A commit is not idempotent by itself: what keeps a repeated one out is Progress.From, Resolve or
-// Remove. CodeConflict says that one of them, or ExpectSnapshot, no longer holds, or that Add was
+// A commit is not idempotent by itself: what keeps a repeated one out is Progress.From, Resolve,
+// Expect or Remove. CodeConflict says that one of them, or ExpectSnapshot, no longer holds, or that Add was
 // written with a schema that has been replaced; the caller reads the state and progress again.
 // CodeUnavailable says that the outcome is open or that nothing was committed; reading the progress
 // tells which.

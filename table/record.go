@@ -26,6 +26,11 @@ func (s *Store) record(ctx context.Context, tx *metadb.Tx, table string, c Commi
 			return err
 		}
 	}
+	for _, id := range c.Expect {
+		if err := expectFailed(ctx, tx, id, table); err != nil {
+			return err
+		}
+	}
 	for _, id := range c.Resolve {
 		if err := takeFailed(ctx, tx, id, table, "records_failed = records_failed - 1"); err != nil {
 			return err
@@ -109,6 +114,16 @@ func takeFailed(ctx context.Context, tx *metadb.Tx, id int64, table, book string
 		return noFailedRecord(id)
 	}
 	_, err = tx.Exec(ctx, "UPDATE progress SET "+book+" WHERE table_name = ? AND stream = ? AND shard = ?", name, stream, shard)
+	return err
+}
+
+// expectFailed returns CodeConflict when a failed record is gone.
+func expectFailed(ctx context.Context, tx *metadb.Tx, id int64, table string) error {
+	var one int
+	err := tx.QueryRow(ctx, "SELECT 1 FROM failed_records WHERE id = ? AND table_name = ?", id, table).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return noFailedRecord(id)
+	}
 	return err
 }
 

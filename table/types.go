@@ -117,6 +117,7 @@ type Commit struct {
 	Resolve        []int64           // ids of failed records that this commit settles
 	Again          []FailedRecord    // failed records, by id, that failed again: one more attempt, for another reason
 	Book           []Booking         // what the settled ones became
+	Expect         []int64           // ids of failed records that must still be there, and stay
 	Documents      map[string][]byte // nil values delete
 	Summary        map[string]string // added to the snapshot's summary
 }

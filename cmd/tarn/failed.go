@@ -164,9 +164,10 @@ func (a *app) failedRetryCommand() *cobra.Command {
 	c := a.clientFlags(&cobra.Command{
 		Use: "retry [ID…]", Short: "Run failed records through their pipelines as these are now",
 		Long: `Runs the kept bytes of failed records through today's functions, steps and schema. The new rows are
-committed together with the end of the failed records, so that each record is in its table or
-among the failed ones, never both. What fails again stays, with the new reason. Exit status 1 when
-any did.`,
+committed together with the end of the failed records, so that each record is in its table, its
+database or the zone cleaned, or among the failed ones, never both. What fails again stays, with the
+new reason. In a database with mode upsert, a record that is retried replaces the row of its key,
+also one that a newer record wrote. Exit status 1 when any failed.`,
 		Example: "  tarn failed retry 17 18\n  tarn failed retry --pipeline telemetry\n  tarn failed retry --stage function --since 2h\n  tarn failed retry --all",
 		Args:    args(0, -1, ""),
 		RunE: func(c *cobra.Command, ids []string) error {
@@ -223,7 +224,7 @@ func (a *app) printRetry(d server.RetryDoc) {
 		fmt.Fprintf(a.out, "%s not tried: they were damaged in the stream, and can only be discarded\n", screen.Count(d.NoBytes))
 	}
 	if d.NoDelivery > 0 {
-		fmt.Fprintf(a.out, "%s not tried: no pipeline of the project delivers them to a table of the lake\n", screen.Count(d.NoDelivery))
+		fmt.Fprintf(a.out, "%s not tried: no pipeline of the project delivers them\n", screen.Count(d.NoDelivery))
 	}
 }
 

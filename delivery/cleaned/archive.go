@@ -17,11 +17,20 @@ type Archive struct {
 	db     *metadb.DB
 	bucket lake.Bucket
 	name   string
+	retry  bool // objects get names of their own
 }
 
 // Open returns the archive of a name, which may be empty. It has no effects.
 func Open(db *metadb.DB, bucket lake.Bucket, name string) *Archive {
 	return &Archive{db: db, bucket: bucket, name: name}
+}
+
+// Retrying is the archive for records that are tried again beside the delivery. Its objects have names that
+// nothing else ever has, so that what the delivery sweeps is never what a later retry has put.
+func (a *Archive) Retrying() *Archive {
+	r := *a
+	r.retry = true
+	return &r
 }
 
 // Names lists the archives that have live objects, in order.
@@ -52,6 +61,7 @@ type Object struct {
 const (
 	announced = "announced"
 	live      = "live"
+	swept     = "swept"
 	removed   = "removed"
 )
 
@@ -89,9 +99,13 @@ func (a *Archive) Register(ctx context.Context, tx *metadb.Tx, objects []Object)
 	return nil
 }
 
-// Sweep deletes announced objects: those of a session that has ended. The next session calls it first.
+// Sweep deletes announced objects: those of a session that has ended, or of a retry, which finds that it
+// cannot register them any more. The next session calls it first.
 func (a *Archive) Sweep(ctx context.Context) error {
-	keys, err := a.keys(ctx, announced, now())
+	if _, err := a.db.Exec(ctx, "UPDATE cleaned_objects SET state = ? WHERE name = ? AND state = ?", swept, a.name, announced); err != nil {
+		return err
+	}
+	keys, err := a.keys(ctx, swept, now())
 	if err != nil {
 		return err
 	}

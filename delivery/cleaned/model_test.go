@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,7 +49,7 @@ func TestModel(t *testing.T) {
 		want := map[string]time.Time{} // record to arrival of the last one in its object
 		next, now := uint64(0), noon
 		// put makes and announces the objects of the next records, and returns what they hold.
-		put := func() ([]cleaned.Object, map[string]time.Time, uint64) {
+		put := func(a *cleaned.Archive) ([]cleaned.Object, map[string]time.Time, uint64) {
 			w := a.NewWriter("events", dir)
 			defer w.Close()
 			made, offset := map[string]time.Time{}, next
@@ -65,7 +66,7 @@ func TestModel(t *testing.T) {
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"commit": func(*rapid.T) {
-				objects, made, after := put()
+				objects, made, after := put(a)
 				check(db.Tx(ctx, func(tx *metadb.Tx) error { return a.Register(ctx, tx, objects) }))
 				for line := range made {
 					want[line] = made[line]
@@ -73,15 +74,30 @@ func TestModel(t *testing.T) {
 				next = after
 			},
 			"crash": func(*rapid.T) {
-				put()
+				put(a)
 				check(a.Sweep(ctx)) // of the next session
 			},
 			"taken over": func(*rapid.T) {
-				objects, _, _ := put()
+				objects, _, _ := put(rapid.SampledFrom([]*cleaned.Archive{a, a.Retrying()}).Draw(rt, "by"))
 				check(a.Sweep(ctx))
 				if err := db.Tx(ctx, func(tx *metadb.Tx) error { return a.Register(ctx, tx, objects) }); (err == nil) != (len(objects) == 0) {
 					rt.Fatalf("a session that was taken over registers: %v", err)
 				}
+			},
+			"retry": func(*rapid.T) { // of records that the delivery has passed, while it ends and begins
+				retry, gone := a.Retrying(), next
+				objects, made, after := put(retry)
+				if swept := rapid.Bool().Draw(rt, "swept"); swept && len(objects) > 0 {
+					check(a.Sweep(ctx))
+					if err := db.Tx(ctx, func(tx *metadb.Tx) error { return retry.Register(ctx, tx, objects) }); err == nil {
+						rt.Fatal("swept objects are registered")
+					}
+					next = gone
+					objects, made, after = put(retry)
+				}
+				check(db.Tx(ctx, func(tx *metadb.Tx) error { return retry.Register(ctx, tx, objects) }))
+				maps.Copy(want, made)
+				next = after
 			},
 			"expire": func(*rapid.T) {
 				limit := now.Add(-time.Duration(rapid.IntRange(0, 300).Draw(rt, "age")) * time.Minute)

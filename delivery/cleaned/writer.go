@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/tarn-data/tarn/lake"
@@ -56,7 +57,11 @@ func prefix(name string) string { return "cleaned/" + name + "/" }
 
 // key names an object from its positions. The numbers are padded to sort as text.
 func (a *Archive) key(o Object) string {
-	return fmt.Sprintf("%s%s/%04d-%020d-%020d.ndjson.zst", prefix(a.name), o.FirstArrival.UTC().Format("year=2006/month=01/day=02/hour=15"), o.Shard, o.First, o.Last)
+	again := ""
+	if a.retry {
+		again = "-" + uuid.NewString()
+	}
+	return fmt.Sprintf("%s%s/%04d-%020d-%020d%s.ndjson.zst", prefix(a.name), o.FirstArrival.UTC().Format("year=2006/month=01/day=02/hour=15"), o.Shard, o.First, o.Last, again)
 }
 
 // Add writes one record, which is one line of JSON without its newline. Offsets of a shard rise.

@@ -68,7 +68,7 @@ func (t *Target) Begin(ctx context.Context, stream string, shards int) (_ *Sessi
 		for i := range shards {
 			// The row is locked until the end: behind it comes no advance of an older epoch.
 			if err := s.exec(ctx, "INSERT INTO "+t.progress+` AS p VALUES (?, ?, ?, 1, 0, 0, 0, 0, 0, 0, 0, ?)
-				ON CONFLICT (delivery, stream, shard) DO UPDATE SET epoch = p.epoch + 1`, t.opts.Delivery, stream, i, now()); err != nil {
+				ON CONFLICT (delivery, stream, shard) DO UPDATE SET epoch = p.epoch + 1`, t.delivery, stream, i, now()); err != nil {
 				return err
 			}
 		}
@@ -95,7 +95,7 @@ func now() int64 { return time.Now().UnixMicro() }
 // read returns the progress of the shards and notes the epoch.
 func (s *Session) read(ctx context.Context) ([]Progress, error) {
 	rows, err := s.conn.QueryContext(ctx, s.t.dialect.bind(`SELECT shard, epoch, next_offset, next_seq, records_in, rows_out, records_failed, records_dropped, records_expired
-		FROM `+s.t.progress+" WHERE delivery = ? AND stream = ? ORDER BY shard"), s.t.opts.Delivery, s.stream)
+		FROM `+s.t.progress+" WHERE delivery = ? AND stream = ? ORDER BY shard"), s.t.delivery, s.stream)
 	if err != nil {
 		return nil, err
 	}
@@ -193,14 +193,36 @@ func (s *Session) advance(ctx context.Context, m Move) error {
 		records_failed = records_failed + ?, records_dropped = records_dropped + ?, records_expired = records_expired + ?, updated_at = ?
 		WHERE delivery = ? AND stream = ? AND shard = ? AND next_offset = ? AND epoch = ?`),
 		int64(m.Next), int64(m.NextSeq), int64(m.RecordsIn), int64(m.RowsOut), int64(m.Failed), int64(m.Dropped), int64(m.Expired), now(),
-		s.t.opts.Delivery, s.stream, m.Shard, int64(m.From), s.epoch)
+		s.t.delivery, s.stream, m.Shard, int64(m.From), s.epoch)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	switch {
+	case err != nil:
+		return err
+	case n == 1 && s.t.retry:
+		return s.settle(ctx, m)
+	case n == 1:
+		return nil
+	}
+	return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("another process delivers %s into %s", s.stream, s.t.Place()), Hint: "run one lake with this data folder"}
+}
+
+// settle counts for the delivery what became of its failed records.
+func (s *Session) settle(ctx context.Context, m Move) error {
+	settled := int64(m.RecordsIn - m.Failed)
+	res, err := s.conn.ExecContext(ctx, s.t.dialect.bind("UPDATE "+s.t.progress+` SET rows_out = rows_out + ?, records_failed = records_failed - ?, records_dropped = records_dropped + ?, updated_at = ?
+		WHERE delivery = ? AND stream = ? AND shard = ? AND records_failed >= ?`),
+		int64(m.RowsOut), settled, int64(m.Dropped), now(), s.t.opts.Delivery, s.stream, m.Shard, settled)
 	if err != nil {
 		return err
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 1 {
 		return err
 	}
-	return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("another process delivers %s into %s", s.stream, s.t.Place()), Hint: "run one lake with this data folder"}
+	return &tarn.Error{Code: tarn.CodeConflict, Detail: fmt.Sprintf("%s does not know of %d failed records of shard %d", s.t.Place(), settled, m.Shard),
+		Hint: "one of the two databases was restored from a copy: look whether the rows are there, then discard the failed records"}
 }
 
 // RefusedError says that the database does not take one of the rows. The transaction goes on.

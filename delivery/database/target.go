@@ -31,6 +31,8 @@ type Target struct {
 	table        string // quoted, with its schema
 	progress     string // likewise
 	place        string // for messages: never with a password
+	delivery     string // of the progress
+	retry        bool   // failed records of the delivery are tried again
 }
 
 // dialect is what differs between the two databases.
@@ -58,7 +60,7 @@ func New(o Options) (*Target, error) {
 	if o.URL == "" || o.Table == "" || o.Delivery == "" || o.Upsert && len(o.Key) == 0 {
 		return nil, errors.New("delivery to a database: url, table, delivery and, to upsert, a key are required")
 	}
-	t := &Target{opts: o, name: o.Table}
+	t := &Target{opts: o, name: o.Table, delivery: o.Delivery}
 	if before, after, ok := strings.Cut(o.Table, "."); ok {
 		t.schema, t.name = before, after
 	}
@@ -74,6 +76,15 @@ func New(o Options) (*Target, error) {
 	path := strings.TrimPrefix(o.URL, "sqlite://")
 	t.dialect, t.place = sqlite{path: path}, "the database "+path
 	return t, nil
+}
+
+// Retrying is the target for failed records of the delivery that are tried again, in sessions beside
+// those of the delivery. They have a progress of their own, whose positions count the records tried;
+// what became of them is counted for the delivery.
+func (t *Target) Retrying() *Target {
+	r := *t
+	r.delivery, r.retry = t.opts.Delivery+"/retry", true
+	return &r
 }
 
 // qualified is the quoted name of a table.

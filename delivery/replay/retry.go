@@ -9,6 +9,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/metadb"
 	"github.com/tarn-data/tarn/record"
 	"github.com/tarn-data/tarn/stream"
 	"github.com/tarn-data/tarn/table"
@@ -35,14 +36,20 @@ func (o *Outcome) Add(p Outcome) {
 // conflictAttempts bounds how often a batch is tried again because the table changed meanwhile.
 const conflictAttempts = 5
 
-// Retry runs failed records of the table of cfg through the delivery that cfg describes. The new rows
-// are committed in the same transaction that settles the records (I2); those that fail again stay, with
-// one more attempt and the new reason. Records that somebody else has settled meanwhile are left out.
-// The caller bounds how many there are: they are in memory.
+// Retry runs failed records of the delivery of cfg through it, as cfg describes it. The new rows are
+// committed in the same transaction that settles the records (I2), or for a database in one that is
+// announced before and booked after; those that fail again stay, with one more attempt and the new reason.
+// Records that somebody else has settled meanwhile are left out. The caller bounds how many there are,
+// for they are in memory, and for anything but a table of the lake makes one call at a time.
 func Retry(ctx context.Context, cfg delivery.Config, store *table.Store, recs []table.FailedRecord) (Outcome, error) {
+	var out Outcome
 	for attempt := 1; ; attempt++ {
-		out, err := retryOnce(ctx, cfg, store, recs)
-		if err == nil || tarn.CodeOf(err) != tarn.CodeConflict || attempt == conflictAttempts {
+		once, err := retryOnce(ctx, cfg, store, recs)
+		out.Add(once)
+		code := tarn.CodeOf(err)
+		// A database that went away may have the rows; the next attempt asks it first.
+		lost := cfg.Database != nil && code == tarn.CodeUnavailable && attempt == 1
+		if err == nil || code != tarn.CodeConflict && !lost || attempt == conflictAttempts {
 			return out, err
 		}
 		ids := make([]int64, len(recs))
@@ -53,7 +60,7 @@ func Retry(ctx context.Context, cfg delivery.Config, store *table.Store, recs []
 		if err != nil {
 			return out, err
 		}
-		recs = left
+		recs = slices.DeleteFunc(left, func(r table.FailedRecord) bool { return len(r.Record) == 0 }) // counted
 	}
 }
 
@@ -80,8 +87,14 @@ func retryOnce(ctx context.Context, cfg delivery.Config, store *table.Store, rec
 	slices.SortFunc(b.recs, func(x, y table.FailedRecord) int {
 		return cmp.Or(cmp.Compare(x.Shard, y.Shard), cmp.Compare(x.Offset, y.Offset), cmp.Compare(x.ID, y.ID))
 	})
-	s := &settling{Store: store, batch: b, next: make([]uint64, b.shards)}
-	cfg.Source, cfg.Store, cfg.Stream = b, s, nil
+	s := &settling{Store: store, batch: b}
+	cfg.Source, cfg.Store, cfg.Ledger, cfg.Retry, cfg.Stream = b, s, s, b.settle, nil
+	if cfg.Database != nil {
+		cfg.Database = cfg.Database.Retrying()
+	}
+	if cfg.Cleaned != nil {
+		cfg.Cleaned = cfg.Cleaned.Retrying()
+	}
 	cfg.StageInterval, cfg.BufferInterval = time.Millisecond, time.Hour
 	w, err := delivery.New(cfg)
 	if err == nil {
@@ -157,35 +170,17 @@ func segmentOf(arrival time.Time, key string, rec []byte) record.Segment {
 	return seg
 }
 
-// settling commits what a batch of failed records gave, and settles them with it.
-type settling struct {
-	*table.Store
-	batch *batch
-	next  []uint64 // by shard: before it the batch is settled
-	out   Outcome
-}
-
-// Progress implements delivery.Store: the batch is read from its beginning.
-func (s *settling) Progress(context.Context, string) ([]table.ProgressRow, error) {
-	var rows []table.ProgressRow
-	for shard, next := range s.next {
-		rows = append(rows, table.ProgressRow{Stream: s.batch.stream, Shard: shard, Next: next})
-	}
-	return rows, nil
-}
-
-// Commit implements delivery.Store. The documents of the table belong to the worker that reads the
-// stream, which goes on meanwhile.
-func (s *settling) Commit(ctx context.Context, name string, c table.Commit) (*table.State, error) {
-	out := Outcome{}
+// settle makes a commit settle the records of the batch that it is about. The documents belong to the
+// worker that reads the stream, which goes on meanwhile.
+func (b *batch) settle(c table.Commit) (table.Commit, error) {
 	settle := table.Commit{Add: c.Add, SchemaID: c.SchemaID, Summary: map[string]string{"tarn.operation": "retry"}}
 	again := make(map[tarn.Position]table.FailedRecord, len(c.Failed))
 	for _, f := range c.Failed {
 		again[tarn.Position{Shard: f.Shard, Offset: f.Offset}] = f
 	}
 	for _, p := range c.Progress {
-		recs := s.batch.of(p.Shard, p.From, p.Next)
-		failed := int64(0)
+		recs := b.of(p.Shard, p.From, p.Next)
+		failed := 0
 		for _, r := range recs {
 			f, bad := again[tarn.Position{Shard: r.Shard, Offset: r.Offset}]
 			if !bad {
@@ -197,18 +192,51 @@ func (s *settling) Commit(ctx context.Context, name string, c table.Commit) (*ta
 			failed++
 		}
 		if uint64(len(recs)) != p.RecordsIn || uint64(failed) != p.Failed { // I3
-			return nil, fmt.Errorf("%d failed records gave %d, of which %d of %d failed again", len(recs), p.RecordsIn, failed, p.Failed)
+			return c, fmt.Errorf("%d failed records gave %d, of which %d of %d failed again", len(recs), p.RecordsIn, failed, p.Failed)
 		}
 		settle.Book = append(settle.Book, table.Booking{Stream: p.Stream, Shard: p.Shard, Rows: p.RowsOut, Dropped: p.Dropped})
-		out.Add(Outcome{Tried: int64(len(recs)), Settled: int64(len(recs)) - failed, Again: failed, Rows: int64(p.RowsOut)})
 	}
-	st, err := s.Store.Commit(ctx, name, settle)
-	if err != nil {
-		return nil, err
+	return settle, nil
+}
+
+// settling counts what a batch of failed records came to as it is committed.
+type settling struct {
+	*table.Store
+	batch *batch
+	out   Outcome
+}
+
+// Progress implements delivery.Store: the batch is read from its beginning.
+func (s *settling) Progress(context.Context, string) ([]table.ProgressRow, error) {
+	var rows []table.ProgressRow
+	for shard := range s.batch.shards {
+		rows = append(rows, table.ProgressRow{Stream: s.batch.stream, Shard: shard})
 	}
-	for _, p := range c.Progress {
-		s.next[p.Shard] = p.Next
+	return rows, nil
+}
+
+// Commit implements delivery.Store.
+func (s *settling) Commit(ctx context.Context, name string, c table.Commit) (*table.State, error) {
+	st, err := s.Store.Commit(ctx, name, c)
+	if err == nil {
+		s.count(c)
 	}
-	s.out.Add(out)
-	return st, nil
+	return st, err
+}
+
+// Record implements delivery.Ledger.
+func (s *settling) Record(ctx context.Context, name string, c table.Commit, also func(*metadb.Tx) error) error {
+	err := s.Store.Record(ctx, name, c, also)
+	if err == nil {
+		s.count(c)
+	}
+	return err
+}
+
+func (s *settling) count(c table.Commit) {
+	settled, again := int64(len(c.Resolve)), int64(len(c.Again))
+	s.out.Add(Outcome{Tried: settled + again, Settled: settled, Again: again})
+	for _, b := range c.Book {
+		s.out.Rows += int64(b.Rows)
+	}
 }

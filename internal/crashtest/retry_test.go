@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tarn-data/tarn/internal/child"
+	"github.com/tarn-data/tarn/metadb/metadbtest"
 )
 
 // TestRetryKilled kills the server while it retries failed records and delivers others: every record is
@@ -61,6 +62,86 @@ func TestRetryKilled(t *testing.T) {
 	wantRows(t, c, "SELECT count(*), count(DISTINCT id) FROM curated.events", fmt.Sprintf("%d %d", total, total))
 	wantRows(t, c, "SELECT count(*) FROM system.failed_records", "0")
 	verify(t, c.Base)
+}
+
+// TestRetryTargetsKilled kills the server, and cuts the connections of its database, while failed records of
+// databases and of the zone cleaned are retried and others are delivered: each is in its target once or
+// among the failed ones, and in the end all are in the targets.
+func TestRetryTargetsKilled(t *testing.T) {
+	const records, rounds = 20_000, 6
+	seed := setting(t, "TARN_CRASH_SEED", time.Now().UnixNano())
+	t.Logf("TARN_CRASH_SEED=%d repeats the choices", seed)
+	rng := rand.New(rand.NewPCG(uint64(seed), 8))
+	url := metadbtest.Postgres(t).Database(t)
+	dir, data := t.TempDir(), t.TempDir()
+	pipeline := func(check string) {
+		writeFile(t, dir, "pipelines/events.yaml", fmt.Sprintf("pipeline: events\nschema: {id: BIGINT}\ntransform:\n  - validate: [{name: rule, check: %s}]\n"+
+			"deliver:\n  - cleaned: events\n    buffer: {interval: 1s}\n  - database: {url: %q, table: events, name: postgres, mode: append}\n"+
+			"  - database: {url: app.db, table: events, name: sqlite, mode: append}\n", check, url))
+	}
+	writeFile(t, dir, "tarn.yaml", "version: 1\nname: retry\n")
+	pipeline(fmt.Sprint("id >= ", records))
+	p, c := startReady(t, dir, data)
+	pg, lite := open(t, "pgx", url), open(t, "sqlite", "file:"+filepath.Join(dir, "app.db")+"?_pragma=busy_timeout(10000)")
+	flush := func() {
+		t.Helper()
+		if err := c.Act(within(t, 60*time.Second), "events", "flush"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	postIDs(t, c, "events", 0, records)
+	flush()
+	// once checks that every record is delivered or failed, once.
+	once := func(total int) {
+		t.Helper()
+		for name, ids := range map[string]map[string]int{"cleaned.events": idsIn(t, c, "SELECT id FROM cleaned.events"),
+			"database.postgres": rowIDs(t, pg, "SELECT id FROM events"), "database.sqlite": rowIDs(t, lite, "SELECT id FROM events")} {
+			ids = merge(ids, idsIn(t, c, idsOf("system.failed_records")+" WHERE table_name = '"+name+"'"))
+			for id, n := range ids {
+				if n != 1 {
+					t.Errorf("%s has %s %d times", name, id, n)
+					break
+				}
+			}
+			if len(ids) != total {
+				t.Errorf("%s: %d of %d records", name, len(ids), total)
+			}
+		}
+		verify(t, c.Base)
+	}
+	retry := func(ctx context.Context, c *child.Client, body string) {
+		_, _ = c.Do(ctx, http.MethodPost, "/v1/failed/retry", map[string]string{"Content-Type": "application/json"}, []byte(body))
+	}
+	postIDs(t, c, "events", records, 1) // makes the tables
+	flush()
+	pipeline("id >= 0")
+	total := records + 1
+	for round := range rounds {
+		p.Kill()
+		p, c = startReady(t, dir, data)
+		flush()
+		once(total)
+		postIDs(t, c, "events", total, 100)
+		total += 100
+		for _, name := range []string{"cleaned.events", "database.postgres", "database.sqlite"} {
+			go retry(context.Background(), c, fmt.Sprintf(`{"table": %q, "limit": 5000}`, name))
+		}
+		time.Sleep(time.Duration(50+rng.IntN(900)) * time.Millisecond)
+		if round%2 == 1 {
+			if _, err := pg.ExecContext(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tarn'"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond)
+		}
+	}
+	p.Kill()
+	_, c = startReady(t, dir, data)
+	for range 12 {
+		retry(within(t, 60*time.Second), c, `{}`)
+	}
+	flush()
+	wantRows(t, c, "SELECT count(*) FROM system.failed_records", "0")
+	once(total)
 }
 
 func writeFile(t *testing.T, dir, name, text string) {
