@@ -15,6 +15,9 @@
 // in another hour. An object that is written again after a crash therefore overwrites itself, or has
 // another name and the announced one is deleted.
 //
+// Records that failed and are tried again get objects beside those of the delivery, with a unique name behind
+// FIRST and LAST.
+//
 // A [Writer] makes the objects of one commit; an [Archive] registers them, lists them for queries and ends
 // their lives. Package delivery calls the first, package engine the second.
 package cleaned

@@ -9,6 +9,9 @@
 // records have and it lacks. A row that the database refuses is a [RefusedError] and leaves the
 // transaction whole, so that the caller can find the record and go on with the others.
 //
-// Package delivery calls it, one [Session] for each delivery. Addresses with their passwords stay in
+// Records that have failed and are tried again come in sessions beside those of the delivery, see
+// [Target.Retrying]: their progress counts them, and moves with their rows as that of the delivery does.
+//
+// Package delivery calls it, one [Session] for each delivery and one for its retries. Addresses with their passwords stay in
 // here: no error and no log has them (I7).
 package database

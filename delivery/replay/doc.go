@@ -6,7 +6,8 @@
 // so that accepted = in table + failed + … holds at every moment (I3), whenever the process is killed.
 //
 // The work is done by a delivery.Worker: this package gives it another delivery.Source to read from and
-// another delivery.Store to commit to.
+// another delivery.Store to commit to. Failed records of databases and of the zone cleaned are tried again
+// in sessions beside those of their delivery, whose documents announce what is not settled yet.
 //
 // The engine calls it for tarn failed retry and tarn replay.
 package replay

@@ -2,6 +2,7 @@ package crashtest
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -68,7 +69,7 @@ func TestRetryKilled(t *testing.T) {
 // databases and of the zone cleaned are retried and others are delivered: each is in its target once or
 // among the failed ones, and in the end all are in the targets.
 func TestRetryTargetsKilled(t *testing.T) {
-	const records, rounds = 20_000, 6
+	const records, rounds, most = 20_000, 6, 30
 	seed := setting(t, "TARN_CRASH_SEED", time.Now().UnixNano())
 	t.Logf("TARN_CRASH_SEED=%d repeats the choices", seed)
 	rng := rand.New(rand.NewPCG(uint64(seed), 8))
@@ -109,22 +110,35 @@ func TestRetryTargetsKilled(t *testing.T) {
 		}
 		verify(t, c.Base)
 	}
-	retry := func(ctx context.Context, c *child.Client, body string) {
-		_, _ = c.Do(ctx, http.MethodPost, "/v1/failed/retry", map[string]string{"Content-Type": "application/json"}, []byte(body))
+	retry := func(ctx context.Context, c *child.Client, body string) error {
+		_, err := c.Do(ctx, http.MethodPost, "/v1/failed/retry", map[string]string{"Content-Type": "application/json"}, []byte(body))
+		return err
 	}
 	postIDs(t, c, "events", records, 1) // makes the tables
 	flush()
 	pipeline("id >= 0")
 	total := records + 1
-	for round := range rounds {
+	cut := 0 // kills between the announcement of a retry and its end
+	for round := 0; round < rounds || cut < 2 && round < most; round++ {
 		p.Kill()
+		meta, err := sql.Open("sqlite", filepath.Join(data, "meta", "tarn.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut += len(rowIDs(t, meta, "SELECT table_name FROM table_state WHERE key = 'database_retry_intent'"))
+		if err := meta.Close(); err != nil {
+			t.Fatal(err)
+		}
 		p, c = startReady(t, dir, data)
 		flush()
 		once(total)
 		postIDs(t, c, "events", total, 100)
 		total += 100
 		for _, name := range []string{"cleaned.events", "database.postgres", "database.sqlite"} {
-			go retry(context.Background(), c, fmt.Sprintf(`{"table": %q, "limit": 5000}`, name))
+			go func(c *child.Client) {
+				for retry(context.Background(), c, fmt.Sprintf(`{"table": %q, "limit": 400}`, name)) == nil {
+				}
+			}(c)
 		}
 		time.Sleep(time.Duration(50+rng.IntN(900)) * time.Millisecond)
 		if round%2 == 1 {
@@ -135,9 +149,12 @@ func TestRetryTargetsKilled(t *testing.T) {
 		}
 	}
 	p.Kill()
+	t.Logf("%d retries were cut off in the middle", cut)
 	_, c = startReady(t, dir, data)
 	for range 12 {
-		retry(within(t, 60*time.Second), c, `{}`)
+		if err := retry(within(t, 60*time.Second), c, `{}`); err != nil {
+			t.Fatal(err)
+		}
 	}
 	flush()
 	wantRows(t, c, "SELECT count(*) FROM system.failed_records", "0")
