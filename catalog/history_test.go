@@ -236,7 +236,7 @@ func TestChangedSince(t *testing.T) {
 	}
 	f.put("t/a.csv", "name,id\na,1\n")
 	f.age("t/a.csv", f.now.Add(-time.Minute))
-	if _, err := v.Relation(t.Context(), nil); tarn.CodeOf(err) != tarn.CodeConflict || !strings.Contains(err.Error(), "changed since") {
+	if _, err := v.Relation(t.Context(), nil); tarn.CodeOf(err) != tarn.CodeConflict || !strings.Contains(err.Error(), "changed since") || !strings.Contains(err.Error(), "tarn crawl "+strings.TrimPrefix(tb.Crawler, "path:")) {
 		t.Error(err)
 	}
 	f.remove("t/a.csv")

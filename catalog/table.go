@@ -7,6 +7,8 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -217,7 +219,11 @@ func (v *View) Relation(ctx context.Context, keep map[string]bool) (string, erro
 }
 
 func (t *Table) asCrawled(f *file) error {
-	again := "run the crawler again: " + t.Crawler
+	name := strings.TrimPrefix(t.Crawler, "path:")
+	if strings.ContainsAny(name, " '") {
+		name = strconv.Quote(name)
+	}
+	again := "crawl it again: tarn crawl " + name
 	info, err := os.Stat(f.source(t.Root))
 	switch {
 	case err != nil:
