@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/server"
 )
 
@@ -135,7 +136,8 @@ func TestRetryTargets(t *testing.T) {
 			"  - table: curated.events\n  - cleaned: events\n  - database: {url: app.db, table: events, mode: append}\n"
 	}
 	dir := writeProject(t, map[string]string{"tarn.yaml": projectFile, "pipelines/events.yaml": pipeline("id < 0")})
-	l := start(t, dir, t.TempDir())
+	data := t.TempDir()
+	l := start(t, dir, data)
 	l.postMany(0, 300, "a")
 	l.edit("pipelines/events.yaml", pipeline("id >= 10"))
 	if _, err := l.Reload(t.Context()); err != nil {
@@ -175,6 +177,22 @@ func TestRetryTargets(t *testing.T) {
 		}
 	}
 	l.verify()
+
+	// What a killed retry may have brought into the database is not discarded before the database was asked.
+	meta, err := sql.Open("sqlite", "file:"+filepath.Join(data, "meta", "tarn.db")+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer meta.Close()
+	if _, err := meta.ExecContext(t.Context(), `INSERT INTO table_state (table_name, key, value) VALUES ('database.events', 'database_retry_intent', '{"Tried":[{"Shard":0,"Next":1}]}')`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.DiscardFailed(t.Context(), server.FailedFilter{}); tarn.CodeOf(err) != tarn.CodeConflict {
+		t.Errorf("discard: %v", err)
+	}
+	if got := settle[server.RetryDoc](l, "retry", server.FailedFilter{Table: "database.events"}); got != (server.RetryDoc{Tried: 10, FailedAgain: 10}) {
+		t.Errorf("%+v", got)
+	}
 	if got := settle[server.DiscardDoc](l, "discard", server.FailedFilter{}); got.Discarded != 30 {
 		t.Errorf("%+v", got)
 	}
