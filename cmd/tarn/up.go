@@ -15,6 +15,7 @@ import (
 	"github.com/tarn-data/tarn/cmd/tarn/internal/screen"
 	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/engine"
+	"github.com/tarn-data/tarn/internal/telemetry"
 	"github.com/tarn-data/tarn/project"
 )
 
@@ -47,6 +48,8 @@ func (f *runFlags) start(ctx context.Context, dir string, log *slog.Logger) (*en
 		return nil, err
 	}
 	debug.SetMemoryLimit(e.HeapBytes()) // the collector works harder near it
+	debug.FreeOSMemory()                // what the start has left behind
+	telemetry.DropProgramPages()
 	return e, nil
 }
 

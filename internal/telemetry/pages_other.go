@@ -1,0 +1,6 @@
+//go:build !linux
+
+package telemetry
+
+// DropProgramPages does nothing here.
+func DropProgramPages() {}
