@@ -185,6 +185,9 @@ func (l *loader) window(f yamlFile, w *v1.Window) {
 			l.fault(f, "window.hopping.every", tarn.CodeTooLarge, fmt.Sprintf("each record would be in %d windows", h.Size/h.Every), fmt.Sprintf("choose at most %d", maxHops))
 		}
 	}
+	if w.Session != nil && w.Late == string(LateUpdate) {
+		l.fault(f, "window.late", tarn.CodeInvalid, "a late record may join two sessions that were delivered", "write drop or failed, and a longer lateness")
+	}
 	if f.doc.Has("window.update_for") && w.Late != string(LateUpdate) {
 		l.fault(f, "window.update_for", tarn.CodeInvalid, "it is for late: update", "take it away")
 	}
