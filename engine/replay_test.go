@@ -207,10 +207,20 @@ func TestReplayBesideDelivery(t *testing.T) {
 	l.verify()
 }
 
-// TestReplayIsRefused: a history with a hole replaces nothing.
+// TestReplayIsRefused: nothing is replaced when records outside the range would leave the table.
 func TestReplayIsRefused(t *testing.T) {
 	l := newHours(t, "sql: SELECT * FROM records")
 	l.postHours(1, 2, 20)
+	l.mend("validate: [{name: none, check: 1 = 0}]")
+	d := l.replay(server.ReplayRequest{From: "0:5", To: "0:6"})
+	if d.State != "failed" || !strings.Contains(d.Error, "records outside the range, which would leave the table") {
+		t.Errorf("code that fails on the others: %+v", d)
+	}
+	if got := l.sql("SELECT count(*) FROM curated.events"); got != "40" {
+		t.Errorf("left in the table: %s", got)
+	}
+	l.verify()
+
 	status, answer := l.do(http.MethodPost, "/v1/pipelines/events/replays", "application/json", "", []byte(`{"from":"0:5","source":"tape"}`))
 	if status != http.StatusBadRequest {
 		t.Errorf("%d %s", status, answer)

@@ -60,7 +60,8 @@ const (
 //
 // In all other partitions the rows of the other records stay as they are. That is right as long as those
 // records are placed today as they were: when some partition has fewer rows than they give it today, they
-// are not, and every partition is replaced. Records outside the ranges that had failed stay failed.
+// are not, and every partition is replaced. Records outside the ranges that had failed stay failed; when
+// others of them fail today, nothing is replaced.
 //
 // The commit is fenced by the table's snapshot and the positions of its delivery, which goes on
 // meanwhile: what it commits during the replay is run too, until both agree (I2, I3).
@@ -187,6 +188,9 @@ func (p *Plan) place(ctx context.Context, a *table.Aside, name string, begins []
 	if err := p.part(ctx, a, rest, name, partRest); err != nil {
 		return Result{}, err
 	}
+	if err := othersFail(ctx, a); err != nil {
+		return Result{}, err
+	}
 	st, err := p.Store.State(ctx, name)
 	if err != nil {
 		return Result{}, err
@@ -206,6 +210,24 @@ func (p *Plan) place(ctx context.Context, a *table.Aside, name string, begins []
 		return res, err
 	}
 	return res, a.Drop(ctx)
+}
+
+// othersFail refuses a replay under which records outside the ranges would leave the table, because
+// today's code fails on them.
+func othersFail(ctx context.Context, a *table.Aside) error {
+	rows, err := a.Progress(ctx, partRest)
+	if err != nil {
+		return err
+	}
+	var n uint64
+	for _, r := range rows {
+		n += r.Failed
+	}
+	if n == 0 {
+		return nil
+	}
+	return &tarn.Error{Code: tarn.CodeInvalid, Detail: fmt.Sprintf("today's code fails on %d records outside the range, which would leave the table; nothing was changed", n),
+		Hint: "mend the code, give a range that holds them too, or replay into a new table with --into"}
 }
 
 // accounts says what the records of every shard have become, and proves that none is left out (I3).
