@@ -2,10 +2,15 @@ package engine_test
 
 import (
 	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tarn-data/tarn/engine"
 	"github.com/tarn-data/tarn/twin"
 )
 
@@ -134,4 +139,52 @@ func TestWindows(t *testing.T) {
 	if err != nil || !v.OK {
 		t.Errorf("%+v %v", v, err)
 	}
+}
+
+// BenchmarkEventToTwin measures how long after its request was begun a record's value is in the twin.
+func BenchmarkEventToTwin(b *testing.B) {
+	dir := b.TempDir()
+	for name, text := range extractProject {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	e, err := engine.New(engine.Options{Project: dir, Data: b.TempDir(), Listen: "127.0.0.1:0", Maintenance: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := e.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	tw, err := e.Twin("fleet")
+	if err != nil {
+		b.Fatal(err)
+	}
+	var took []time.Duration
+	for n := range 200 {
+		posted := time.Now()
+		body := fmt.Sprintf(`{"device":"d","speed":%d,"load":1.5,"ts":"%s"}`, n, posted.UTC().Format("2006-01-02T15:04:05.000000Z"))
+		resp, err := http.Post(e.Address()+"/v1/streams/telemetry/records", "application/json", strings.NewReader(body))
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		for {
+			m, err := tw.Get(b.Context(), twin.Key{Component: "d", Metric: "speed"})
+			if err == nil && m.Value.Number() == float64(n) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		took = append(took, time.Since(posted))
+	}
+	took = took[10:] // the first decide the columns
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Milliseconds()), "p99-ms")
 }

@@ -108,7 +108,7 @@ func (c *checker) join(n ast.Node) error {
 	switch kind := ast.Str(n, "join_type"); {
 	case l && r:
 		return c.refuse(n, "a join of records with records sees those of one batch only", "join records with tables of the lake")
-	case kind == "OUTER", l && kind == "RIGHT", r && (kind == "LEFT" || kind == "SEMI" || kind == "ANTI" || kind == "SINGLE" || kind == "MARK"):
+	case kind == "OUTER", kind == "FULL", l && kind == "RIGHT", r && (kind == "LEFT" || kind == "SEMI" || kind == "ANTI" || kind == "SINGLE" || kind == "MARK"):
 		return c.refuse(n, "the join gives rows for what no record of a batch has matched", "write records LEFT JOIN, or an inner join")
 	}
 	return nil

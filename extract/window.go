@@ -233,8 +233,8 @@ func (r *round) failLate(ctx context.Context, conn *duck.Conn) error {
 		at := tarn.Position{Shard: int(row[0].(int64)), Offset: uint64(row[1].(int64))}
 		arrival, _ := row[2].(time.Time)
 		rec, err := r.o.Record(ctx, at)
-		if err != nil {
-			return err
+		if err != nil { // retention may have taken it meanwhile
+			r.StreamSink.o.Logger.Warn("a late record cannot be read again and fails without its bytes", "position", at, "error", err)
 		}
 		failed.add(table.FailedRecord{Pipeline: r.o.Extract, Table: r.StreamSink.o.Delivery, Stream: r.o.From, Shard: at.Shard, Offset: at.Offset, Stage: "late", Code: tarn.CodeInvalid,
 			Reason:   "its time " + time.UnixMicro(row[3].(int64)).UTC().Format(time.RFC3339Nano) + " lies further behind than the lateness allows",
