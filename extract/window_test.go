@@ -239,3 +239,40 @@ func results(ctx context.Context, to *stream.Stream) ([]result, error) {
 	slices.SortFunc(out, compareResults)
 	return out, nil
 }
+
+// TestIdleShards holds that an empty shard keeps windows open, unless it may be idle, and that what it
+// gets later is then late.
+func TestIdleShards(t *testing.T) {
+	world := newWorld(t)
+	at := func(second int) []byte {
+		return fmt.Appendf(nil, `{"k":"a","v":1,"at":%q}`, time.Unix(epoch+int64(second), 0).UTC().Format(time.RFC3339))
+	}
+	for idle, want := range map[time.Duration]int{0: 0, 5 * time.Second: 2} {
+		to, err := world.stream(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer to.Close()
+		w := project.Window{Size: 10 * time.Second, Every: 10 * time.Second, Time: "at", Late: project.LateDrop, IdleAfter: idle}
+		name := fmt.Sprintf("extract.idle%d", idle)
+		src := &source{name: name, shards: [][][]byte{{at(1), at(12), at(29)}, {at(3), at(27)}}, visible: []int{3, 0}}
+		for range 2 { // then the second shard wakes up
+			cfg := world.config(name, src)
+			cfg.Declared, cfg.Positions, cfg.Transform = sinkSchema, true, extract.WindowSteps(&w)
+			cfg.Sink = extract.NewWindowSink(extract.WindowOptions{Window: w, Query: extract.Query{SQL: windowSQL}, Extract: "idle", From: name, Shards: src.Shards, Ends: src.end,
+				Dir: filepath.Join(world.dir, "staging", name+"-windows"), Stream: extract.StreamOptions{Delivery: name, To: to, Store: world.store, State: world.state}})
+			if err := drain(t.Context(), cfg); err != nil {
+				t.Fatal(err)
+			}
+			got, err := results(t.Context(), to)
+			if err != nil || len(got) != want {
+				t.Fatalf("idle after %v: %v %v, want %d windows", idle, got, err, want)
+			}
+			src.visible, want = []int{3, 2}, 2
+		}
+		progress, err := world.store.Progress(t.Context(), name)
+		if err != nil || len(progress) != 2 || (progress[1].Dropped == 1) != (idle > 0) {
+			t.Errorf("idle after %v: %+v %v", idle, progress, err)
+		}
+	}
+}
