@@ -8,7 +8,7 @@ var floors = [][]string{
 	{"bench"}, // called by tarn bench; drives the binary from outside
 	{"engine"},
 	{"server", "console", "ingest"},
-	{"extract"}, // continuous SQL stands on deliveries and writes into twins, see docs/adr/0012
+	{"extract"}, // continuous SQL stands on deliveries and writes into twins, see docs/adr/0014
 	{"delivery", "query", "twin", "catalog", "workflow"},
 	{"stream", "function", "table", "govern", "duck"},
 	{"lake", "metadb", "record", "project", "examples", "internal/telemetry", "internal/fleet", "internal/child"},
