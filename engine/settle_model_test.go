@@ -54,7 +54,9 @@ func TestSettlingModel(t *testing.T) {
 				if err != nil {
 					continue // there are no such records, or the name is taken
 				}
-				if d = l.ended(d.ID); d.State != "done" {
+				d = l.ended(d.ID)
+				refused := strings.Contains(d.Error, "records outside the range") && req.Into == "" && req.From != "earliest"
+				if d.State != "done" && !refused {
 					rt.Fatalf("%+v", d)
 				}
 			}
