@@ -123,11 +123,13 @@ func remaining(t tester, a *raw.Archive, all []kept) []kept {
 		t.Fatal(err)
 	}
 	var out []kept
+	first := map[int]uint64{} // a shard that the writer has not come to yet has lost nothing
+	for _, p := range progress {
+		first[p.Shard] = p.First
+	}
 	for _, k := range all {
-		for _, p := range progress {
-			if p.Shard == k.at.Shard && k.at.Offset >= p.First {
-				out = append(out, k)
-			}
+		if k.at.Offset >= first[k.at.Shard] {
+			out = append(out, k)
 		}
 	}
 	return out

@@ -152,12 +152,12 @@ func (f *trackedFile) Sync() error {
 
 // Create implements System.
 func (p *PowerCut) Create(name string) (lakefs.File, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	f, err := p.System.Create(name)
 	if err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	n := &node{}
 	p.folder(path.Dir(name)).now[path.Base(name)] = n
 	return &trackedFile{f, p, n, name}, nil
@@ -165,11 +165,11 @@ func (p *PowerCut) Create(name string) (lakefs.File, error) {
 
 // Mkdir implements System.
 func (p *PowerCut) Mkdir(name string) error {
+	p.mu.Lock() // before the folder is there: another writer may find and use it at once
+	defer p.mu.Unlock()
 	if err := p.System.Mkdir(name); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.folder(path.Dir(name)).now[path.Base(name)] = dirNode()
 	return nil
 }
