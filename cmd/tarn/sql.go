@@ -39,7 +39,8 @@ func (a *app) sqlCommand() *cobra.Command {
 		Short: "Ask with SQL, once or in a shell",
 		Long: `Runs SELECT statements on a running lake, records that arrived a moment ago included. Without a
 statement it reads them from standard input, or starts a shell on a terminal. The dialect is
-DuckDB's; tables are in the schemas curated and system. Past states: --at, or in the statement
+DuckDB's; tables are in the schemas curated, cleaned, raw, twin and system; SHOW TABLES lists them.
+Past states: --at, or in the statement
 FROM curated.telemetry AT (TIMESTAMP => TIMESTAMP '2026-11-20 03:00:00').`,
 		Example: `  tarn sql "SELECT count(*) FROM curated.telemetry"
   tarn sql "SELECT * FROM curated.telemetry WHERE device_id = ?" --param w-17 --format csv
