@@ -15,12 +15,18 @@ import (
 // Applied is the file of a data folder that holds the project applied last.
 const Applied = "project.json"
 
-// remember keeps what was applied, for tarn plan to compare with. It holds no secrets.
-func (e *Engine) remember(ctx context.Context, p *project.Project) error {
+// remember keeps what was applied, for tarn plan to compare with. It holds no secrets. What does not run
+// at all is left out of it, so that the plan goes on to name it.
+func (e *Engine) remember(ctx context.Context, p *project.Project, short []shortfall) error {
 	p, err := e.inEffect(ctx, p)
 	if err != nil {
 		return err
 	}
+	isStopped := func(kind, name string) bool {
+		return slices.ContainsFunc(short, func(s shortfall) bool { return s.state == stateStopped && s.kind == kind && s.name == name })
+	}
+	p.Pipelines = slices.DeleteFunc(p.Pipelines, func(l project.Pipeline) bool { return isStopped("pipeline", l.Name) })
+	p.Extracts = slices.DeleteFunc(p.Extracts, func(x project.Extract) bool { return isStopped("extract", x.Name) })
 	b, err := json.Marshal(p)
 	if err != nil {
 		return err
@@ -28,14 +34,20 @@ func (e *Engine) remember(ctx context.Context, p *project.Project) error {
 	return os.WriteFile(e.path(Applied), b, 0o644)
 }
 
-// inEffect returns p with the partitioning that its tables really have, so that tarn plan shows what the
-// project asks for and does not get every time, and not only before it is applied.
+// inEffect returns a copy of p with the partitioning that its tables and the versions that its functions
+// really have, so that tarn plan shows what the project asks for and does not get every time, and not only
+// before it is applied.
 func (e *Engine) inEffect(ctx context.Context, p *project.Project) (*project.Project, error) {
 	if p == nil {
 		return nil, nil
 	}
 	out := *p
-	out.Pipelines = slices.Clone(p.Pipelines)
+	out.Pipelines, out.Extracts, out.Functions = slices.Clone(p.Pipelines), slices.Clone(p.Extracts), slices.Clone(p.Functions)
+	for i, f := range out.Functions {
+		if h := e.functions.get(f.Name); h != nil {
+			out.Functions[i] = h.effective()
+		}
+	}
 	for i := range out.Pipelines {
 		l := &out.Pipelines[i]
 		l.Deliveries = slices.Clone(l.Deliveries)

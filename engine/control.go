@@ -125,6 +125,9 @@ func (e *Engine) Pipelines(ctx context.Context) ([]server.PipelineDoc, error) {
 			if err != nil {
 				return nil, err
 			}
+			if p.held != nil {
+				dd.State, dd.LastError = stateHeld, reason(p.held)
+			}
 			doc.Deliveries = append(doc.Deliveries, dd)
 		}
 		var err error
@@ -282,19 +285,4 @@ func (e *Engine) Table(ctx context.Context, name string) (server.TableDoc, error
 		}
 	}
 	return d, nil
-}
-
-func reloadDoc(p project.Changes) server.ReloadDoc {
-	var d server.ReloadDoc
-	for _, c := range p {
-		detail := c.Note
-		for _, f := range c.Fields {
-			if detail != "" {
-				detail += "; "
-			}
-			detail += fmt.Sprintf("%s: %s → %s", f.Path, f.From, f.To)
-		}
-		d.Changes = append(d.Changes, server.ChangeDoc{Action: string(c.Action), Kind: c.Kind, Name: c.Name, Detail: detail})
-	}
-	return d
 }

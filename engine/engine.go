@@ -101,6 +101,7 @@ type running struct {
 	byName   map[string]*pipe
 	streams  map[string]*pipe
 	extracts []*extraction // in the order of what they read
+	short    []shortfall   // what does not run as the project says
 }
 
 // New checks the options. It has no effects.
@@ -143,8 +144,8 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 	if err := e.listen(ctx, p); err != nil {
 		return err
 	}
-	if _, err := e.apply(ctx, p); err != nil {
-		return err
+	if _, short, err := e.apply(ctx, p); err != nil || stopped(short) != nil {
+		return errors.Join(err, stopped(short))
 	}
 	if err := e.resumeReplays(ctx); err != nil {
 		return err

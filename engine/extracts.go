@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"reflect"
@@ -128,8 +127,7 @@ func sameExtract(a, b project.Extract) bool {
 }
 
 // startExtracts starts the extracts of a project that do not run yet.
-func (e *Engine) startExtracts(ctx context.Context, p *project.Project, next *running) error {
-	var failed []error
+func (e *Engine) startExtracts(ctx context.Context, p *project.Project, next *running) (short []shortfall) {
 	for i := range p.Extracts {
 		spec := p.Extracts[i]
 		if slices.ContainsFunc(next.extracts, func(x *extraction) bool { return x.spec.Name == spec.Name }) {
@@ -137,13 +135,13 @@ func (e *Engine) startExtracts(ctx context.Context, p *project.Project, next *ru
 		}
 		x, err := e.startExtract(ctx, next, spec)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("extract %s does not start: %w", spec.Name, err))
+			short = append(short, shortfall{"extract", spec.Name, stateStopped, err})
 			continue
 		}
 		next.extracts = append(next.extracts, x)
 	}
 	next.orderExtracts()
-	return errors.Join(failed...)
+	return short
 }
 
 // orderExtracts puts extracts behind those whose streams they read.

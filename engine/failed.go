@@ -125,6 +125,9 @@ func (e *Engine) retryBatch(ctx context.Context, recs []table.FailedRecord, doc 
 			doc.NoDelivery += int64(len(groups[o]))
 			continue
 		}
+		if err := p.refuse(); err != nil {
+			return err
+		}
 		cfg, err := e.deliveryConfig(p.spec, d.spec, p.stream)
 		if err != nil {
 			return err

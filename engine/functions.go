@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +24,8 @@ type functions struct {
 // hosted is one function. Its fields are guarded by functions.mu.
 type hosted struct {
 	spec    project.Function
-	version string // the digest of what runs, or would
+	runs    project.Function // what runs, when that is not spec
+	version string           // the digest of what runs, or would
 	host    *function.Host
 	logs    *function.Logs
 	fault   error // why spec does not run; an older version may
@@ -38,11 +38,18 @@ func (f *functions) get(name string) *hosted {
 	return f.byName[name]
 }
 
-// applyFunctions starts the functions that are new and replaces those that have changed. A function
-// that does not start is the fault of the pipelines that need it, and of the reload.
-func (e *Engine) applyFunctions(ctx context.Context, p *project.Project) error {
+// effective returns what runs, or would.
+func (h *hosted) effective() project.Function {
+	if h.fault != nil && h.host.Pool() != nil {
+		return h.runs
+	}
+	return h.spec
+}
+
+// applyFunctions starts the functions that are new and replaces those that have changed. One that does
+// not start holds back the pipelines that need it; one whose new version does not start goes on as before.
+func (e *Engine) applyFunctions(ctx context.Context, p *project.Project) (short []shortfall) {
 	f := &e.functions
-	var failed []error
 	for _, spec := range p.Functions {
 		was := f.get(spec.Name)
 		if was != nil && was.fault == nil && reflect.DeepEqual(was.spec, spec) {
@@ -50,7 +57,11 @@ func (e *Engine) applyFunctions(ctx context.Context, p *project.Project) error {
 		}
 		now, err := e.host(ctx, p, spec, was)
 		if err != nil {
-			failed = append(failed, fmt.Errorf("function %s: %w", spec.Name, err))
+			state := stateHeld
+			if now.host.Pool() != nil {
+				state = stateBefore
+			}
+			short = append(short, shortfall{"function", spec.Name, state, err})
 		}
 		f.mu.Lock()
 		if f.byName == nil {
@@ -59,7 +70,7 @@ func (e *Engine) applyFunctions(ctx context.Context, p *project.Project) error {
 		f.byName[spec.Name] = now
 		f.mu.Unlock()
 	}
-	return errors.Join(failed...)
+	return short
 }
 
 // host starts a function, or its next version. When that does not start, the version that runs goes on.
@@ -71,7 +82,7 @@ func (e *Engine) host(ctx context.Context, p *project.Project, spec project.Func
 			err = now.host.Replace(ctx, run)
 		}
 		if err != nil {
-			now.version, now.fault = was.version, err
+			now.version, now.runs, now.fault = was.version, was.effective(), err
 			return now, err
 		}
 		e.log.Info("a new version of the function runs", "function", spec.Name, "version", spec.Digest)
@@ -151,11 +162,11 @@ func (e *Engine) steps(spec project.Pipeline) (calls []delivery.Function, steps 
 		if h == nil {
 			return nil, nil, &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no function %q", t.Function)}
 		}
-		pool := h.host.Pool()
-		if pool == nil {
-			return nil, nil, h.fault
+		concurrency := h.spec.Concurrency
+		if pool := h.host.Pool(); pool != nil { // else what calls it is held back
+			concurrency = pool.Spec().Concurrency
 		}
-		calls = append(calls, delivery.Function{Name: t.Function, Host: h.host, Concurrency: pool.Spec().Concurrency,
+		calls = append(calls, delivery.Function{Name: t.Function, Host: h.host, Concurrency: concurrency,
 			Records: h.spec.Batch.Records, Bytes: h.spec.Batch.Bytes, Wait: h.spec.Batch.Wait, Retries: h.spec.Retries})
 	}
 	return calls, steps, nil

@@ -11,9 +11,6 @@ import (
 	"github.com/tarn-data/tarn/server"
 )
 
-// stateBroken is the state of a function of which no version runs.
-const stateBroken = "broken"
-
 // Functions describes the functions of the project in order of name.
 func (e *Engine) Functions(context.Context) ([]server.FunctionDoc, error) {
 	p := e.running.Load().project
@@ -47,7 +44,7 @@ func functionDoc(p *project.Project, h *hosted) server.FunctionDoc {
 		d.Fault = reason(h.fault)
 	}
 	if pool == nil {
-		d.State = stateBroken
+		d.State = stateHeld
 	} else {
 		d.Settings.Concurrency = pool.Spec().Concurrency
 		d.Isolation = isolationDoc(f, pool.Isolation())

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -51,7 +52,10 @@ deliver:
 
 	edit := func(text string) error {
 		l.edit("functions/enrich/app.py", text)
-		_, err := l.Reload(t.Context())
+		doc, err := l.Reload(t.Context())
+		for _, n := range doc.NotApplied {
+			err = errors.Join(err, errors.New(n.Name+": "+n.Detail))
+		}
 		return err
 	}
 	if err := edit(strings.Replace(enrich, "= 1", "= 2", 1)); err != nil {

@@ -30,6 +30,8 @@ type pipe struct {
 	backup     *raw.Writer    // nil without raw_backup
 	files      *filedrop.Door // nil where records are opaque
 	puller     *pull.Puller   // nil where the source is no function
+	held       error          // why the deliveries do not run yet: a function they call lacks something
+	sourceHeld error          // why the puller does not run yet
 	stop       context.CancelFunc
 	done       sync.WaitGroup
 }
@@ -71,28 +73,40 @@ func (e *Engine) load() (*project.Project, error) {
 	return p, faults.Err()
 }
 
-// Reload makes what runs equal to the project as it is now. A faulty project changes nothing.
+// Reload makes what runs equal to the project as it is now. A faulty project is an error and changes
+// nothing. A part that does not start leaves the others alone; the answer names it.
 func (e *Engine) Reload(ctx context.Context) (server.ReloadDoc, error) {
 	p, err := e.load()
 	if err != nil {
 		return server.ReloadDoc{}, err
 	}
-	return e.apply(ctx, p)
+	plan, short, err := e.apply(ctx, p)
+	if err != nil {
+		return server.ReloadDoc{}, err
+	}
+	doc := reloadDoc(p, plan, short)
+	for _, c := range doc.Changes {
+		if c.Action != string(project.Leave) {
+			e.log.Info("project applied", "action", c.Action, "kind", c.Kind, "name", c.Name)
+		}
+	}
+	return doc, nil
 }
 
 // apply starts, changes and stops pipelines so that what runs is p. Pipelines that p does not change
-// go on undisturbed; deliveries of the others commit what they have read first.
-func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDoc, error) {
+// go on undisturbed; deliveries of the others commit what they have read first. It returns what p
+// changes, and which parts of p do not run as p says.
+func (e *Engine) apply(ctx context.Context, p *project.Project) (project.Changes, []shortfall, error) {
 	e.reload.Lock()
 	defer e.reload.Unlock()
 	if e.ctx.Err() != nil {
-		return server.ReloadDoc{}, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the lake is stopping"}
+		return nil, nil, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the lake is stopping"}
 	}
 	if err := e.checkNames(ctx, p); err != nil {
-		return server.ReloadDoc{}, err
+		return nil, nil, err
 	}
 	if err := e.checkForgotten(ctx, p); err != nil {
-		return server.ReloadDoc{}, err
+		return nil, nil, err
 	}
 	ctx = context.WithoutCancel(ctx) // from here on half a change would be worse than a late one
 	old := e.running.Load()
@@ -102,7 +116,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 	specs := pipelineSpecs(p)
 	var starts []project.Pipeline
 	for _, spec := range specs {
-		if was := old.byName[spec.Name]; was != nil && same(was.spec, spec) && sameCalls(old.project, p, spec) {
+		if was := old.byName[spec.Name]; was != nil && !was.waits() && same(was.spec, spec) && sameCalls(old.project, p, spec) {
 			next.add(was)
 			continue
 		}
@@ -116,11 +130,11 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 		}
 	}
 	if err := e.applyTwins(ctx, p); err != nil {
-		return server.ReloadDoc{}, err
+		return nil, nil, err
 	}
 	stopExtracts(keepExtracts(old, next, p))
 	stopAll(stops)
-	broken := e.applyFunctions(ctx, p)
+	short := e.applyFunctions(ctx, p)
 	e.dropFunctions(p)
 	kept := map[string]*stream.Stream{}
 	for _, was := range stops {
@@ -131,25 +145,24 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (server.ReloadDo
 		}
 		e.markEnds(was.stream)
 	}
-	failed := []error{broken} // the other pipelines run all the same
-	for _, spec := range starts {
+	for _, spec := range starts { // one that does not start leaves the others alone
 		pi, err := e.start(ctx, p, spec, kept[spec.Name])
 		if err != nil {
-			failed = append(failed, fmt.Errorf("pipeline %s does not start: %w", spec.Name, err))
+			short = append(short, shortfall{"pipeline", spec.Name, stateStopped, err})
 			continue
 		}
 		next.add(pi)
 	}
-	failed = append(failed, e.startExtracts(ctx, p, next))
+	short = append(short, e.startExtracts(ctx, p, next)...)
 	sort.Slice(next.pipes, func(i, j int) bool { return next.pipes[i].spec.Name < next.pipes[j].spec.Name })
+	next.short = append(short, next.shortfalls()...)
 	e.running.Store(next)
-	if err := errors.Join(failed...); err != nil {
-		return server.ReloadDoc{}, err
-	}
-	if err := e.remember(ctx, p); err != nil {
+	e.sayShort(next.short)
+	mended(plan, old.short, next.short)
+	if err := e.remember(ctx, p, next.short); err != nil {
 		e.log.Warn("tarn plan will not see what was applied", "error", err)
 	}
-	return reloadDoc(plan), nil
+	return plan, next.short, nil
 }
 
 func (r *running) add(p *pipe) {
@@ -169,6 +182,7 @@ func same(a, b project.Pipeline) bool {
 // start opens the stream of a pipeline and runs its deliveries.
 func (e *Engine) start(ctx context.Context, in *project.Project, spec project.Pipeline, s *stream.Stream) (_ *pipe, err error) {
 	p := &pipe{spec: spec, stream: s}
+	e.hold(p)
 	defer func() {
 		if err != nil && p.stream != nil { // nobody else has it any more
 			err = errors.Join(err, p.stream.Close())
@@ -204,7 +218,7 @@ func (e *Engine) start(ctx context.Context, in *project.Project, spec project.Pi
 			return nil, err
 		}
 		_, paused := e.paused.Load(spec.Name)
-		w.Pause(paused)
+		w.Pause(paused || p.held != nil)
 		p.deliveries = append(p.deliveries, &runningDelivery{spec: d, worker: w})
 	}
 	if spec.Records != project.RecordsOpaque && !p.made() {
@@ -228,11 +242,13 @@ func (e *Engine) start(ctx context.Context, in *project.Project, spec project.Pi
 	if p.files != nil {
 		p.done.Go(func() { _ = p.files.Run(run) })
 	}
-	if p.puller != nil {
+	if p.puller != nil && p.sourceHeld == nil {
 		p.done.Go(func() { _ = p.puller.Run(run) })
 	}
 	for _, d := range p.deliveries {
-		p.done.Go(func() { _ = d.worker.Run(run) })
+		if p.held == nil {
+			p.done.Go(func() { _ = d.worker.Run(run) })
+		}
 	}
 	return p, nil
 }
@@ -270,15 +286,8 @@ func (e *Engine) deliveryConfig(spec project.Pipeline, d project.Delivery, s *st
 // watch follows edits of the project. A faulty edit is reported and what runs stays.
 func (e *Engine) watch() {
 	_ = project.Watch(e.ctx, e.opts.Project, project.WatchOptions{Skip: []string{e.opts.Data}}, func() {
-		doc, err := e.Reload(e.ctx)
-		if err != nil {
+		if _, err := e.Reload(e.ctx); err != nil {
 			e.log.Error("the edited project is not applied; what ran before goes on", "error", err)
-			return
-		}
-		for _, c := range doc.Changes {
-			if c.Action != "leave" {
-				e.log.Info("project applied", "action", c.Action, "kind", c.Kind, "name", c.Name)
-			}
 		}
 	})
 }
@@ -300,11 +309,16 @@ func (e *Engine) worker(table string) *delivery.Worker {
 // Flush commits everything a pipeline has accepted until now; of all pipelines when name is empty.
 func (e *Engine) Flush(ctx context.Context, name string) error {
 	found := name == ""
+	var held error // told of at the end: it is no reason not to commit the others
 	for _, p := range e.pipes() {
 		if name != "" && p.spec.Name != name {
 			continue
 		}
 		found = true
+		if p.held != nil {
+			held = errors.Join(held, p.refuse())
+			continue
+		}
 		for _, d := range p.deliveries {
 			if err := d.worker.Flush(ctx); err != nil {
 				return err
@@ -320,7 +334,7 @@ func (e *Engine) Flush(ctx context.Context, name string) error {
 		return &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no pipeline %q", name)}
 	}
 	if name != "" {
-		return nil
+		return held
 	}
 	for _, x := range e.running.Load().extracts { // in the order of what they read
 		for _, s := range x.stages {
@@ -329,7 +343,7 @@ func (e *Engine) Flush(ctx context.Context, name string) error {
 			}
 		}
 	}
-	return nil
+	return held
 }
 
 // Pause stops or resumes the deliveries of a pipeline, and the runs of its source function, until the
@@ -345,7 +359,7 @@ func (e *Engine) Pause(name string, on bool) error {
 		e.paused.Delete(name)
 	}
 	for _, d := range p.deliveries {
-		d.worker.Pause(on)
+		d.worker.Pause(on || p.held != nil)
 	}
 	if p.puller != nil {
 		p.puller.Pause(on)

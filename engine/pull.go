@@ -84,6 +84,9 @@ func describeSource(p *pipe) *server.SourceDoc {
 	if st.Last != nil {
 		doc.LastRun = runDoc(st.Last)
 	}
+	if p.sourceHeld != nil {
+		doc.State, doc.Error = stateHeld, reason(p.sourceHeld)
+	}
 	return doc
 }
 

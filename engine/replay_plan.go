@@ -50,6 +50,9 @@ func (e *Engine) planReplay(ctx context.Context, pipeline string, req server.Rep
 	if p == nil {
 		return job, &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no pipeline %q", pipeline), Hint: "tarn pipelines ls lists them"}
 	}
+	if err := p.refuse(); err != nil {
+		return job, err
+	}
 	var tables []string
 	for _, d := range p.deliveries {
 		if d.spec.Table != "" && (req.Table == "" || d.spec.Table == req.Table) {

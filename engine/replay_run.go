@@ -43,7 +43,7 @@ var errCanceled = errors.New("canceled")
 // table holds rows of both.
 func (e *Engine) replay(ctx context.Context, job *replay.Job, r *replaying) error {
 	for pass := 1; ; pass++ {
-		p := e.running.Load().byName[job.Pipeline]
+		p := e.awaitPipe(ctx, job.Pipeline)
 		if p == nil || !slices.ContainsFunc(p.deliveries, func(d *runningDelivery) bool { return d.spec.Table == job.Table }) || len(job.Ranges) != p.stream.Shards() {
 			return &tarn.Error{Code: tarn.CodeConflict, Detail: "the pipeline " + job.Pipeline + " or its delivery to " + job.Table + " is gone, or has another number of shards"}
 		}
@@ -63,6 +63,21 @@ func (e *Engine) replay(ctx context.Context, job *replay.Job, r *replaying) erro
 		err = e.replayOnce(ctx, job, p, r)
 		if !errors.Is(err, errOtherCode) || pass == 10 {
 			return err
+		}
+	}
+}
+
+// awaitPipe returns a running pipeline, nil for none. One that is held back is waited for while ctx lasts.
+func (e *Engine) awaitPipe(ctx context.Context, name string) *pipe {
+	for {
+		p := e.running.Load().byName[name]
+		if p == nil || p.held == nil {
+			return p
+		}
+		select {
+		case <-ctx.Done():
+			return p
+		case <-time.After(time.Second):
 		}
 	}
 }

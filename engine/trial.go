@@ -73,7 +73,11 @@ func NewTrial(ctx context.Context, p *project.Project, pipelines []string, log *
 		return nil, err
 	}
 	t.e.running.Store(&running{project: &apart, byName: map[string]*pipe{}, streams: map[string]*pipe{}})
-	return t, t.e.applyFunctions(ctx, &apart)
+	var failed []error
+	for _, s := range t.e.applyFunctions(ctx, &apart) {
+		failed = append(failed, fmt.Errorf("function %s: %w", s.name, s.err))
+	}
+	return t, errors.Join(failed...)
 }
 
 // Close stops everything and removes the folder.

@@ -59,7 +59,7 @@ func (f *Function) Environ(lookup func(string) (string, bool)) (map[string]strin
 		value, ok := lookup(name)
 		if !ok {
 			return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the environment variable " + name + " is not set",
-				Hint: "the function " + f.Name + " has it among its secrets; set it before starting"}
+				Hint: "the function " + f.Name + " has it among its secrets; set it and start again, or remove it there"}
 		}
 		env[name] = value
 	}

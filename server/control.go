@@ -112,7 +112,7 @@ func (s *Server) registerControl(api huma.API) {
 			v, err := call(ctx, c.Project)
 			return &projectOut{v}, err
 		})
-	register(s, api, "POST", "/v1/reload", "reload", "operations", "Read the project again; a faulty one is refused and nothing changes",
+	register(s, api, "POST", "/v1/reload", "reload", "operations", "Read the project again; a faulty one is refused and nothing changes; a part that does not start is named, and the rest applied",
 		func(ctx context.Context, _ *none) (*reloadOut, error) {
 			v, err := call(ctx, c.Reload)
 			v.Changes = list(v.Changes)

@@ -92,7 +92,7 @@ type RawBackupDoc struct {
 // DeliveryDoc describes one delivery of a pipeline.
 type DeliveryDoc struct {
 	Table      string     `json:"table"`
-	State      string     `json:"state" enum:"running,retrying,paused"`
+	State      string     `json:"state" enum:"running,retrying,paused,held back" doc:"held back: a function it calls does not run; its records wait in the stream, last_error says why"`
 	LagRecords uint64     `json:"lag_records" doc:"Records acknowledged and not yet committed"`
 	LagSeconds float64    `json:"lag_seconds" doc:"Age of the oldest of them"`
 	TailRows   uint64     `json:"tail_rows" doc:"Rows visible to SQL and not yet committed"`
@@ -233,7 +233,16 @@ type ChangeDoc struct {
 
 // ReloadDoc answers POST /v1/reload.
 type ReloadDoc struct {
-	Changes []ChangeDoc `json:"changes"`
+	Changes    []ChangeDoc    `json:"changes" doc:"What was applied"`
+	NotApplied []ShortfallDoc `json:"not_applied" doc:"What does not run as the project says; the rest does"`
+}
+
+// ShortfallDoc is a part of the project that does not run as the project says.
+type ShortfallDoc struct {
+	Kind   string `json:"kind" enum:"function,pipeline,extract"`
+	Name   string `json:"name"`
+	State  string `json:"state" enum:"held back,as before,stopped" doc:"held back: it waits, its records in the stream; as before: what ran before goes on; stopped: it does not run"`
+	Detail string `json:"detail" doc:"Why, and how to mend it"`
 }
 
 // MaintenanceDoc is the outcome of one maintenance task.

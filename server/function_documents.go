@@ -8,7 +8,7 @@ type FunctionDoc struct {
 	Runtime     string              `json:"runtime" enum:"provided,python,node"`
 	Handler     string              `json:"handler,omitempty"`
 	Version     string              `json:"version" doc:"Of the code and the settings in the project"`
-	State       string              `json:"state" enum:"new,starting,ready,backing off,draining,closed,broken" doc:"broken: no version of it runs; fault says why"`
+	State       string              `json:"state" enum:"new,starting,ready,backing off,draining,closed,held back" doc:"held back: no version of it runs; fault says why, and its pipelines wait"`
 	Fault       string              `json:"fault,omitempty" doc:"Why the version in the project does not run; an older one may"`
 	Workers     int                 `json:"workers" doc:"Processes"`
 	Busy        int                 `json:"busy" doc:"Of them with an invocation"`
@@ -63,7 +63,7 @@ type SourceDoc struct {
 	Function     string        `json:"function"`
 	When         string        `json:"when" example:"*/5 * * * *" doc:"Its schedule in UTC, every and an interval, or continuous"`
 	CatchUp      string        `json:"catch_up,omitempty" enum:"one,all,none"`
-	State        string        `json:"state" enum:"waiting,running,retrying,paused"`
+	State        string        `json:"state" enum:"waiting,running,retrying,paused,held back" doc:"held back: the function does not run; error says why"`
 	Error        string        `json:"error,omitempty" doc:"Of the last attempt, when it failed and is to be repeated"`
 	NextRun      *time.Time    `json:"next_run,omitempty"`
 	Runs         int64         `json:"runs" doc:"Ever begun"`

@@ -85,7 +85,8 @@ type Control struct {
 	VerifyDeep func(ctx context.Context, on func(VerifyProgress)) (VerifyDoc, error)
 	// Maintain runs tasks on one table in the order given, and returns what each did.
 	Maintain func(ctx context.Context, table string, tasks []string) ([]MaintenanceDoc, error)
-	// Reload reads the project again. A faulty project is an error and changes nothing.
+	// Reload reads the project again. A faulty project is an error and changes nothing; a part that does
+	// not start is named in the answer.
 	Reload func(context.Context) (ReloadDoc, error)
 	// Project returns the project that runs, as its MarshalJSON writes it. Passwords are not in it.
 	Project func(context.Context) (json.RawMessage, error)

@@ -69,6 +69,9 @@ func (a *app) pipelinesLs(ctx context.Context) error {
 // sourceText says in one line what a source function does.
 func sourceText(s *server.SourceDoc) string {
 	text := s.When + ", " + s.State
+	if s.State == "held back" {
+		return text + "; " + s.Error
+	}
 	if s.NextRun != nil {
 		text += " for " + screen.Time(s.NextRun)
 	}

@@ -79,7 +79,9 @@ func (a *app) upCommand() *cobra.Command {
 
 On SIGTERM or Ctrl-C it drains: requests under way are answered and what was accepted is committed.
 It follows edits of the project; SIGHUP makes it read the project at once. A faulty edit is reported
-and what runs goes on. A process that is killed loses nothing it has acknowledged.`,
+and what runs goes on. A function that lacks a secret, or a sandbox it requires, is held back with its
+pipelines: their records wait in the stream, and everything else runs. A process that is killed loses
+nothing it has acknowledged.`,
 		Example: "  tarn up\n  tarn up mylake --listen 127.0.0.1:9000 --data /srv/mylake",
 		Args:    args(0, 1, "at most one folder"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -154,12 +156,9 @@ func reloadOnHangUp(ctx context.Context, e *engine.Engine, log *slog.Logger) (st
 				return
 			case <-signals:
 			}
-			doc, err := e.Reload(ctx)
-			if err != nil {
+			if _, err := e.Reload(ctx); err != nil {
 				log.Error("the project is not applied; what ran before goes on", "error", err)
-				continue
 			}
-			log.Info("project applied", "changes", len(doc.Changes))
 		}
 	}()
 	return func() {
