@@ -53,6 +53,17 @@ func (cv *converter) stage(ctx context.Context, sel string, columns tarn.Schema)
 	return segs, rows, nil
 }
 
+// lines writes the rows of a SELECT as JSON objects, one a line, or nothing when there are no rows.
+func (cv *converter) lines(ctx context.Context, sel string) ([]*segment, int64, error) {
+	to := filepath.Join(cv.dir, fmt.Sprintf("tail-%d.ndjson", cv.serial.Add(1)))
+	rows, err := cv.db.CopyLines(ctx, sel, to)
+	if err != nil || rows == 0 {
+		_ = os.Remove(to)
+		return nil, 0, err
+	}
+	return []*segment{newSegment(table.DataFile{Path: to, Rows: rows})}, rows, nil
+}
+
 // final writes the rows of a SELECT as partitioned files in the lake. They are durable when final
 // returns (I4), and belong to nobody until a commit names them: after a crash the table's orphan
 // removal takes them.

@@ -27,6 +27,8 @@ type plan struct {
 
 	transforms bool // the user's SQL stands between records and rows
 
+	lines string // what Sink.Lines says
+
 	layout *database.Layout // where the columns go in a database
 	sift   string           // SQL over recordsMark: lines of the records that are not dropped, and the rule they break; "" when none can be
 }

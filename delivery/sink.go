@@ -18,6 +18,9 @@ type Sink interface {
 	// Columns is given the columns of the rows before the first that has them, and returns those it
 	// takes, with the types it wants. A record whose values have no such type fails.
 	Columns(ctx context.Context, fields []tarn.Field) ([]tarn.Field, error)
+	// Lines returns the select list that makes JSON objects of the columns taken, for a sink that takes
+	// its rows as NDJSON, and "" for one that takes them as Parquet.
+	Lines() string
 	// Commit brings rows to their place together with c, which holds progress, failed records and
 	// documents (I2). After an error the session ends, and the next one begins with Begin.
 	Commit(ctx context.Context, rows SinkRows, c table.Commit) error
@@ -27,9 +30,9 @@ type Sink interface {
 
 // SinkRows are rows on their way to a sink.
 type SinkRows struct {
-	Files []string // local Parquet files, in the order of the records; valid during the call
+	Files []string // local files, Parquet or what Sink.Lines says, in the order of the records; the sink may move them away during the call
 	Count int64
-	DB    *duck.DB // reads the files, in order
+	DB    *duck.DB // reads Parquet files in order
 }
 
 // sinkTarget brings rows to a sink.
@@ -70,13 +73,19 @@ func (w sinkTarget) prepare(ctx context.Context, in *inputSchema, settle func(co
 	if err != nil {
 		return nil, err
 	}
+	p.lines = w.cfg.Sink.Lines()
 	w.take(p, in, look)
 	return p, nil
 }
 
 func (w sinkTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
 	var err error
-	if it.segs, it.rows, err = w.conv.stage(ctx, p.rowsOf(c), p.schema()); err != nil {
+	if p.lines != "" {
+		it.segs, it.rows, err = w.conv.lines(ctx, "SELECT "+p.lines+" FROM ("+p.rowsOf(c)+"\n)")
+	} else {
+		it.segs, it.rows, err = w.conv.stage(ctx, p.rowsOf(c), p.schema())
+	}
+	if err != nil {
 		return err
 	}
 	return p.complete(c, it)

@@ -82,6 +82,17 @@ func (c *Conn) Copy(ctx context.Context, selectSQL string, o CopyOptions) ([]Wri
 	return files, nil
 }
 
+// CopyLines runs a SELECT into a file of JSON objects, one a line, and returns how many. On error the
+// file may be left behind.
+func (d *DB) CopyLines(ctx context.Context, selectSQL, path string) (rows int64, err error) {
+	counts, err := d.Values(ctx, "COPY ("+selectSQL+"\n) TO "+tarn.QuoteLiteral(path)+" (FORMAT json)")
+	if err != nil {
+		return 0, err
+	}
+	rows, _ = counts[0][0].(int64)
+	return rows, nil
+}
+
 func (o CopyOptions) statement(selectSQL string) (string, error) {
 	codec := strings.ToLower(o.Compression)
 	switch codec {

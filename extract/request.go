@@ -11,7 +11,10 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/record"
 	"github.com/tarn-data/tarn/stream"
 )
@@ -25,46 +28,120 @@ type place struct {
 // requestPrefix is how many bytes of a request's id all of an announcement share; the number follows.
 const requestPrefix = 12
 
-// send appends the rows of an announcement, but for the requests in have. The same announcement gives
-// the same requests.
-func (s *StreamSink) send(ctx context.Context, a *announcement, have map[place]bool) error {
-	prefix, err := hex.DecodeString(a.Request)
-	if err != nil || len(prefix) != requestPrefix {
-		return fmt.Errorf("the announcement of %s has no request id", s.o.Delivery)
+// request is one append to the stream.
+type request struct {
+	shard   int
+	segment record.Segment
+}
+
+// frame divides a piece of an announcement's rows among shards. The same piece gives the same requests.
+func (s *StreamSink) frame(a *announcement, number uint32, body []byte) ([]request, error) {
+	id, err := hex.DecodeString(a.Request)
+	if err != nil || len(id) != requestPrefix {
+		return nil, fmt.Errorf("the announcement of %s has no request id", s.o.Delivery)
 	}
-	o, err := s.o.State.Open(ctx, a.Key)
+	framed, err := record.Frame(body, record.KindNDJSON, record.FrameOptions{Shards: a.Shards, Shard: int(number), KeyPath: a.KeyPath, Arrival: a.Arrival,
+		Limits: record.Limits{RecordBytes: s.o.To.MaxMessage() / 2, BodyBytes: len(body) + 1}})
 	if err != nil {
-		return fmt.Errorf("the rows announced for %s: %w", s.o.Delivery, err)
+		return nil, err
 	}
-	defer o.Close()
-	lines := bufio.NewReaderSize(o, 256<<10)
-	var body []byte
+	if framed.RejectedTotal > 0 {
+		s.o.Logger.Error("rows fit no record of the stream and are left out", "rows", framed.RejectedTotal, "first", framed.Rejected[0].Detail)
+	}
+	var out []request
+	for _, p := range framed.Parts {
+		p.Segment.Request = record.RequestID(binary.BigEndian.AppendUint32(id[:requestPrefix:requestPrefix], number))
+		out = append(out, request{p.Shard, p.Segment})
+	}
+	return out, nil
+}
+
+// send appends the rows that an announcement has kept, but for the requests in have. The next request
+// is made while the one before becomes durable.
+func (s *StreamSink) send(ctx context.Context, a *announcement, have map[place]bool) error {
+	requests := make(chan request, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(requests)
+		return s.requests(ctx, a, have, requests)
+	})
+	g.Go(func() error {
+		for r := range requests {
+			if err := s.appendPatiently(ctx, r.shard, r.segment); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// requests sends the requests of kept rows to a channel.
+func (s *StreamSink) requests(ctx context.Context, a *announcement, have map[place]bool, to chan<- request) error {
+	kept := &keptRows{ctx: ctx, state: s.o.State, keys: a.Keys}
+	defer kept.close()
+	lines := bufio.NewReaderSize(kept, 256<<10)
 	for number := uint32(0); ; number++ {
-		body, err = piece(lines, body[:0], a.Bytes)
+		body, err := piece(lines, make([]byte, 0, a.Bytes+a.Bytes/8), a.Bytes)
 		if err != nil {
-			return err
+			return fmt.Errorf("the rows announced for %s: %w", s.o.Delivery, err)
 		}
 		if len(body) == 0 {
 			return nil
 		}
-		framed, err := record.Frame(body, record.KindNDJSON, record.FrameOptions{Shards: a.Shards, Shard: int(number), KeyPath: a.KeyPath, Arrival: a.Arrival,
-			Limits: record.Limits{RecordBytes: s.o.To.MaxMessage() / 2, BodyBytes: len(body) + 1}})
+		framed, err := s.frame(a, number, body)
 		if err != nil {
 			return err
 		}
-		if framed.RejectedTotal > 0 {
-			s.o.Logger.Error("rows fit no record of the stream and are left out", "rows", framed.RejectedTotal, "first", framed.Rejected[0].Detail)
-		}
-		for _, p := range framed.Parts {
-			if have[place{number, p.Shard}] {
+		for _, r := range framed {
+			if have[place{number, r.shard}] {
 				continue
 			}
-			seg := p.Segment
-			seg.Request = record.RequestID(binary.BigEndian.AppendUint32(prefix[:requestPrefix:requestPrefix], number))
-			if err := s.appendPatiently(ctx, p.Shard, seg); err != nil {
-				return err
+			select {
+			case to <- r:
+			case <-ctx.Done():
+				return ctx.Err()
 			}
 		}
+	}
+}
+
+// keptRows reads objects one behind the other.
+type keptRows struct {
+	ctx   context.Context // of the reads, which last as long as the value
+	state lake.Bucket
+	keys  []string // not opened yet
+	cur   lake.Object
+}
+
+// Read implements io.Reader.
+func (k *keptRows) Read(p []byte) (int, error) {
+	for {
+		if k.cur == nil {
+			if len(k.keys) == 0 {
+				return 0, io.EOF
+			}
+			var err error
+			if k.cur, err = k.state.Open(k.ctx, k.keys[0]); err != nil {
+				return 0, err
+			}
+			k.keys = k.keys[1:]
+		}
+		n, err := k.cur.Read(p)
+		if err != io.EOF {
+			return n, err
+		}
+		k.close()
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+func (k *keptRows) close() {
+	if k.cur != nil {
+		_ = k.cur.Close()
+		k.cur = nil
 	}
 }
 

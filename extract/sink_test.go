@@ -113,3 +113,35 @@ func throughSinks(ctx context.Context, world *world, store *twin.Store, src *sou
 	}
 	return nil
 }
+
+// TestRowsOfManyRequests appends more rows in one commit than a request takes, from several files and
+// through faults in the middle of them: each row once, in order.
+func TestRowsOfManyRequests(t *testing.T) {
+	world := newWorld(t)
+	to, err := world.stream(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	const count = 120
+	src := &source{name: "large", shards: make([][][]byte, 1), visible: []int{count}}
+	for i := range count {
+		src.shards[0] = append(src.shards[0], fmt.Appendf(nil, `{"k":"%0100000d","v":%d}`, 0, i))
+	}
+	cfg := world.config("extract.large", src)
+	cfg.Declared, cfg.ChunkBytes, cfg.BufferInterval = sinkSchema, 4<<20, time.Minute
+	cfg.Transform = []delivery.Step{{Transform: project.Transform{SQL: "SELECT k, v FROM records"}, RowByRow: true}}
+	cfg.Sink = extract.NewStreamSink(extract.StreamOptions{Delivery: cfg.Table, To: to, Store: world.store, State: &faulty{Bucket: world.state, rng: rand.New(rand.NewPCG(3, 4)), odds: 20}})
+	if err := drain(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	got, err := rows(t.Context(), to)
+	if err != nil || len(got) != count {
+		t.Fatal(len(got), err)
+	}
+	for i, row := range got {
+		if int(row["v"].(float64)) != i {
+			t.Fatalf("row %d is %v", i, row["v"])
+		}
+	}
+}

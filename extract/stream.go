@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -15,7 +13,6 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
-	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/stream"
 	"github.com/tarn-data/tarn/table"
@@ -34,10 +31,10 @@ type StreamOptions struct {
 }
 
 // StreamSink appends rows to a stream, exactly once. Rows and progress lie in different stores, so a
-// commit has two steps: the rows are made durable as a file and announced together with what follows
+// commit has two steps: the rows are made durable as files and announced together with what follows
 // from them, where the stream ends at that moment, and the request ids they will have. Then they are
 // appended, and the announcement is settled. A session that finds an announcement reads the stream from
-// the ends noted, to find what is there, and appends the rest of the file.
+// the ends noted, to find what is there, and appends the rest of the files.
 type StreamSink struct {
 	o      StreamOptions
 	fields []tarn.Field
@@ -58,12 +55,14 @@ func NewStreamSink(o StreamOptions) *StreamSink {
 // announcedDocument holds the announcement of a commit.
 const announcedDocument = "announced"
 
-const announcementVersion = 1
+// announcementVersion is 2; version 1 had one file of rows.
+const announcementVersion = 2
 
 // announcement is a commit on its way.
 type announcement struct {
 	Version  int
-	Key      string    // of the rows in the state bucket, NDJSON
+	Keys     []string  // of the rows in the state bucket, NDJSON, in order
+	Key      string    // in place of Keys in version 1
 	Request  string    // prefix of the ids of the requests, in hexadecimal
 	Arrival  time.Time // of the rows
 	Shards   int
@@ -93,8 +92,11 @@ func (s *StreamSink) Begin(ctx context.Context) (map[string][]byte, []table.Prog
 	}
 	if doc := docs[announcedDocument]; doc != nil {
 		var a announcement
-		if err := json.Unmarshal(doc, &a); err != nil || a.Version != announcementVersion {
+		if err := json.Unmarshal(doc, &a); err != nil || a.Version > announcementVersion {
 			return nil, nil, fmt.Errorf("the announcement of %s, version %d: %w", s.o.Delivery, a.Version, err)
+		}
+		if a.Version == 1 {
+			a.Keys = []string{a.Key}
 		}
 		if err := s.finish(ctx, &a, true); err != nil {
 			return nil, nil, err
@@ -132,31 +134,19 @@ func (s *StreamSink) Columns(_ context.Context, fields []tarn.Field) ([]tarn.Fie
 	return fields, nil
 }
 
+// Lines implements delivery.Sink.
+func (s *StreamSink) Lines() string { return jsonColumns(s.fields) }
+
 // Commit implements delivery.Sink.
 func (s *StreamSink) Commit(ctx context.Context, rows delivery.SinkRows, c table.Commit) error {
 	if rows.Count == 0 {
 		return s.o.Store.Record(ctx, s.o.Delivery, c, nil)
 	}
-	file := filepath.Join(filepath.Dir(rows.Files[0]), "rows-"+uuid.NewString()+".ndjson")
-	defer os.Remove(file)
-	sql := "SELECT " + jsonColumns(s.fields) + " FROM " + duck.ReadPlainParquet(rows.Files)
-	if err := copyJSON(ctx, rows.DB, sql, file); err != nil {
-		return err
-	}
-	return s.append(ctx, file, c)
-}
-
-// copyJSON writes the rows of a SELECT as JSON objects, one a line.
-func copyJSON(ctx context.Context, db execer, sql, file string) error {
-	return db.Exec(ctx, "COPY ("+sql+"\n) TO "+tarn.QuoteLiteral(file)+" (FORMAT json)")
-}
-
-type execer interface {
-	Exec(ctx context.Context, sql string, args ...any) error
+	return s.append(ctx, rows.Files, c)
 }
 
 // jsonColumns is a select list that writes columns as streams have them: times in ISO 8601, JSON as it
-// is. Columns of positions stay out.
+// is.
 func jsonColumns(fields []tarn.Field) string {
 	var list []string
 	for _, f := range fields {
@@ -174,14 +164,14 @@ func jsonColumns(fields []tarn.Field) string {
 }
 
 // requestBytes is about the size of one request to the stream.
-const requestBytes = 1 << 20
+const requestBytes = 2 << 20
 
-// append brings the rows of a file into the stream together with c (I2). The file is gone afterwards.
-func (s *StreamSink) append(ctx context.Context, file string, c table.Commit) error {
+// append brings the rows of NDJSON files into the stream together with c (I2). The files may be gone
+// afterwards.
+func (s *StreamSink) append(ctx context.Context, files []string, c table.Commit) error {
 	id := uuid.New()
-	a := announcement{Version: announcementVersion, Key: s.o.Delivery + "/rows-" + id.String() + ".ndjson", Request: fmt.Sprintf("%x", id[:requestPrefix]),
-		Arrival: time.Now().UTC().Truncate(time.Microsecond), Shards: s.o.Shards, KeyPath: s.o.KeyPath, Bytes: min(requestBytes, s.o.To.MaxMessage()/2),
-		Progress: c.Progress, Failed: c.Failed, Docs: c.Documents}
+	a := announcement{Version: announcementVersion, Request: fmt.Sprintf("%x", id[:requestPrefix]), Arrival: time.Now().UTC().Truncate(time.Microsecond),
+		Shards: s.o.Shards, KeyPath: s.o.KeyPath, Bytes: min(requestBytes, s.o.To.MaxMessage()/2), Progress: c.Progress, Failed: c.Failed, Docs: c.Documents}
 	for i := range s.o.To.Shards() {
 		end, err := s.o.To.Latest(ctx, i)
 		if err != nil {
@@ -189,11 +179,16 @@ func (s *StreamSink) append(ctx context.Context, file string, c table.Commit) er
 		}
 		a.Cursors = append(a.Cursors, end)
 	}
-	doc, err := json.Marshal(&a)
-	if err != nil {
+	var moves []lake.Local
+	for i, file := range files {
+		a.Keys = append(a.Keys, fmt.Sprintf("%s/rows-%s-%d.ndjson", s.o.Delivery, a.Request, i))
+		moves = append(moves, lake.Local{Key: a.Keys[i], Path: file})
+	}
+	if err := lake.PutFiles(ctx, s.o.State, moves); err != nil {
 		return err
 	}
-	if err := s.o.State.PutFile(ctx, a.Key, file); err != nil {
+	doc, err := json.Marshal(&a)
+	if err != nil {
 		return err
 	}
 	if err := s.o.Store.Record(ctx, s.o.Delivery, table.Commit{Documents: map[string][]byte{announcedDocument: doc}}, nil); err != nil {
@@ -217,5 +212,10 @@ func (s *StreamSink) finish(ctx context.Context, a *announcement, again bool) er
 	if err := s.o.Store.Record(ctx, s.o.Delivery, a.commit(), nil); err != nil {
 		return err
 	}
-	return s.o.State.Delete(ctx, a.Key)
+	for _, key := range a.Keys {
+		if err := s.o.State.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -113,6 +113,9 @@ func valueType(t tarn.Type) tarn.Type {
 	return tarn.Type{Kind: tarn.String}
 }
 
+// Lines implements delivery.Sink.
+func (s *TwinSink) Lines() string { return "" }
+
 // updatesAtOnce bounds the updates in memory (I8).
 const updatesAtOnce = 16 << 10
 

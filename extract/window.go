@@ -94,6 +94,9 @@ func (s *WindowSink) Begin(ctx context.Context) (map[string][]byte, []table.Prog
 // End implements delivery.Sink.
 func (s *WindowSink) End() { _ = os.RemoveAll(s.o.Dir) }
 
+// Lines implements delivery.Sink: records are kept as Parquet until their windows are complete.
+func (s *WindowSink) Lines() string { return "" }
+
 // Commit implements delivery.Sink.
 func (s *WindowSink) Commit(ctx context.Context, rows delivery.SinkRows, c table.Commit) error {
 	r := round{WindowSink: s, db: rows.DB, state: s.state.clone(), due: s.due, live: -1, commit: &c}
@@ -125,7 +128,7 @@ func (s *WindowSink) Commit(ctx context.Context, rows delivery.SinkRows, c table
 	if results == "" {
 		err = s.StreamSink.o.Store.Record(ctx, s.StreamSink.o.Delivery, c, nil)
 	} else {
-		err = s.append(ctx, results, c)
+		err = s.append(ctx, []string{results}, c)
 	}
 	if err != nil {
 		return err
@@ -321,7 +324,8 @@ func (r *round) run(ctx context.Context, to int64) (string, error) {
 		return "", err
 	}
 	file := r.file("results")
-	if err := copyJSON(ctx, r.db, "SELECT "+jsonColumns(columns)+" FROM ("+sql+"\n)", file); err != nil {
+	rows, err := r.db.CopyLines(ctx, "SELECT "+jsonColumns(columns)+" FROM ("+sql+"\n)", file)
+	if err != nil {
 		return "", err
 	}
 	if r.o.Window.Gap > 0 {
@@ -329,9 +333,8 @@ func (r *round) run(ctx context.Context, to int64) (string, error) {
 			return "", err
 		}
 	}
-	info, err := os.Stat(file)
-	if err != nil || info.Size() == 0 {
-		return "", err
+	if rows == 0 {
+		return "", nil
 	}
 	return file, nil
 }

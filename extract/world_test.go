@@ -9,6 +9,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -177,6 +178,7 @@ func (r *sourceReader) Close() {}
 // faulty is a bucket that fails at some calls.
 type faulty struct {
 	lake.Bucket
+	mu   sync.Mutex
 	rng  *rand.Rand
 	odds int // of 100
 }
@@ -186,6 +188,8 @@ type fault struct{}
 func (fault) Error() string { return "a fault of the test" }
 
 func (f *faulty) fail() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.rng.IntN(100) < f.odds {
 		return fault{}
 	}
@@ -208,7 +212,7 @@ func (f *faulty) Open(ctx context.Context, key string) (lake.Object, error) {
 		return nil, err
 	}
 	o, err := f.Bucket.Open(ctx, key)
-	if err != nil || f.rng.IntN(100) >= f.odds {
+	if err != nil || f.fail() == nil {
 		return o, err
 	}
 	return &cut{o, o.Size() / 2}, nil
