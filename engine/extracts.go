@@ -38,6 +38,9 @@ type stage struct {
 // windowsSuffix names the stream between the two stages; no name in a project holds a dash.
 const windowsSuffix = "-windows"
 
+// windowsZone begins the name under which the progress of the first of them is kept.
+const windowsZone = "windows"
+
 // between reports whether results of windows go through a stream of their own to where they belong.
 func between(x *project.Extract) bool { return x.Window != nil && x.To.Stream == "" }
 
@@ -230,7 +233,7 @@ func (e *Engine) addWindows(x *extraction, q extract.Query, look *lookups) error
 	}
 	to, name := x.to, spec.DeliveryName()
 	if between(spec) {
-		to, name = x.mid, "windows."+spec.Name
+		to, name = x.mid, windowsZone+"."+spec.Name
 	}
 	o, err := e.streamOptions(to, name)
 	if err != nil {

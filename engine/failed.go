@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
@@ -14,24 +15,62 @@ import (
 	"github.com/tarn-data/tarn/table"
 )
 
-func failedFilter(f server.FailedFilter) table.FailedFilter {
-	return table.FailedFilter{Pipeline: f.Pipeline, Table: f.Table, Stage: f.Stage, Since: f.Since, IDs: f.IDs, After: f.After}
+// failedFilter turns what a request selects into what the store selects.
+func (e *Engine) failedFilter(ctx context.Context, f server.FailedFilter) (table.FailedFilter, error) {
+	filter := table.FailedFilter{Pipeline: f.Pipeline, Table: f.Table, Stage: f.Stage, Since: f.Since, IDs: f.IDs, After: f.After}
+	if f.Delivery == "" {
+		return filter, nil
+	}
+	names, err := e.store.FailedTables(ctx, filter)
+	r := e.running.Load()
+	filter.Tables = slices.DeleteFunc(append([]string{}, names...), func(name string) bool { return r.deliveryKind(name) != f.Delivery })
+	return filter, err
+}
+
+// The kinds of deliveries.
+const (
+	toTable    = "table"
+	toDatabase = "database"
+	toCleaned  = "cleaned"
+	toExtract  = "extract"
+)
+
+// deliveryKind is the kind of the delivery that progress is kept for under a name. Only of a table it takes
+// the project to tell whether an extract makes it.
+func (r *running) deliveryKind(name string) string {
+	zone, _, _ := strings.Cut(name, ".")
+	switch zone {
+	case toDatabase, toCleaned, toExtract:
+		return zone
+	case windowsZone:
+		return toExtract
+	}
+	if slices.ContainsFunc(r.extracts, func(x *extraction) bool { return x.spec.To.Table == name }) {
+		return toExtract
+	}
+	return toTable
 }
 
 // Failed returns a page of failed records, in the order of their ids: as many as f.Limit says, fewer
 // when they are large (I8).
 func (e *Engine) Failed(ctx context.Context, f server.FailedFilter) (server.FailedPage, error) {
-	filter := failedFilter(f)
+	filter, err := e.failedFilter(ctx, f)
+	if err != nil {
+		return server.FailedPage{}, err
+	}
 	var page server.FailedPage
+	r := e.running.Load()
 	for size := 0; len(page.Failed) < f.Limit && size < maxFailedBytes; {
 		filter.Limit = min(failedPage, f.Limit-len(page.Failed))
 		recs, err := e.store.FailedRecords(ctx, filter)
 		if err != nil {
 			return server.FailedPage{}, err
 		}
-		for _, r := range recs {
-			page.Failed = append(page.Failed, failedDoc(r))
-			filter.After, size = r.ID, size+len(r.Record)
+		for _, rec := range recs {
+			doc := failedDoc(rec)
+			doc.Delivery = r.deliveryKind(rec.Table)
+			page.Failed = append(page.Failed, doc)
+			filter.After, size = rec.ID, size+len(rec.Record)
 		}
 		if len(recs) < filter.Limit {
 			return page, nil
@@ -64,8 +103,11 @@ const (
 // none of it twice.
 func (e *Engine) RetryFailed(ctx context.Context, f server.FailedFilter) (server.RetryDoc, error) {
 	var doc server.RetryDoc
-	filter, left := failedFilter(f), settleLimit(f)
-	for left > 0 {
+	filter, err := e.failedFilter(ctx, f)
+	if err != nil {
+		return doc, err
+	}
+	for left := settleLimit(f); left > 0; {
 		recs, more, err := e.failedBatch(ctx, &filter, left)
 		if err != nil || len(recs) == 0 {
 			return doc, err
@@ -175,7 +217,10 @@ func (e *Engine) deliveryTo(name string) (*pipe, *runningDelivery) {
 // DiscardFailed gives up the next failed records that f selects; they count as left out by the pipeline.
 func (e *Engine) DiscardFailed(ctx context.Context, f server.FailedFilter) (server.DiscardDoc, error) {
 	var doc server.DiscardDoc
-	filter := failedFilter(f)
+	filter, err := e.failedFilter(ctx, f)
+	if err != nil {
+		return doc, err
+	}
 	tables, err := e.store.FailedTables(ctx, filter)
 	if err != nil {
 		return doc, err

@@ -50,7 +50,7 @@ func systemTables() map[string]systemTable {
 		"taken_files": {columns(col("pipeline", s), col("file", s), col("hash", s), col("take", l), col("size", l), col("format", s), col("accepted", l),
 			col("rejected", l), col("state", s), col("code", s), col("error", s), col("modified_at", ts), col("taken_at", ts), col("finished_at", ts),
 			col("original", s)), takenRows},
-		"failed_records": {columns(col("id", l), col("pipeline", s), col("table_name", s), col("stream", s), col("position", s), col("stage", s),
+		"failed_records": {columns(col("id", l), col("pipeline", s), col("table_name", s), col("delivery", s), col("stream", s), col("position", s), col("stage", s),
 			col("code", s), col("reason", s), col("attempts", l), col("arrival", ts), col("failed_at", ts), col("record", s), col("record_bytes", l)), failedRows},
 	}
 }
@@ -218,7 +218,7 @@ func failedRows(ctx context.Context, e *Engine) ([][]any, error) {
 			Detail: fmt.Sprintf("there are %d failed records; system.failed_records shows at most %d", n, maxFailedRows),
 			Hint:   "tarn failed ls --after ID lists them page by page; system.pipelines counts them"}
 	}
-	rows, left := make([][]any, 0, n), maxFailedBytes
+	rows, left, now := make([][]any, 0, n), maxFailedBytes, e.running.Load()
 	var last int64
 	for {
 		recs, err := e.store.FailedRecords(ctx, table.FailedFilter{After: last, Limit: failedPage})
@@ -230,7 +230,7 @@ func failedRows(ctx context.Context, e *Engine) ([][]any, error) {
 			if len(r.Record) <= left {
 				record, left = string(r.Record), left-len(r.Record)
 			}
-			rows = append(rows, []any{r.ID, r.Pipeline, r.Table, r.Stream, tarn.Position{Shard: r.Shard, Offset: r.Offset}.String(), r.Stage, string(r.Code), r.Reason,
+			rows = append(rows, []any{r.ID, r.Pipeline, r.Table, now.deliveryKind(r.Table), r.Stream, tarn.Position{Shard: r.Shard, Offset: r.Offset}.String(), r.Stage, string(r.Code), r.Reason,
 				r.Attempts, r.Arrival, r.FailedAt, record, len(r.Record)})
 			last = r.ID
 		}

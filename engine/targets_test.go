@@ -11,6 +11,7 @@ import (
 	"github.com/tarn-data/tarn/delivery/cleaned"
 	"github.com/tarn-data/tarn/lake/fs"
 	"github.com/tarn-data/tarn/metadb"
+	"github.com/tarn-data/tarn/server"
 )
 
 const fannedOut = `pipeline: users
@@ -54,6 +55,7 @@ func TestTargets(t *testing.T) {
 		"SELECT count(*) FROM system.columns WHERE table_name = 'cleaned.users'":                    "4",
 		"SELECT table_name, stage FROM system.failed_records WHERE stage = 'database'":              "database.users,database",
 		"SELECT table_name FROM system.failed_records WHERE stage = 'validate' ORDER BY table_name": "cleaned.users\ncurated.users\ndatabase.log\ndatabase.users",
+		"SELECT delivery, count(*) FROM system.failed_records GROUP BY ALL ORDER BY ALL":            "cleaned,1\ndatabase,3\ntable,1",
 		"SELECT table_name, rows, failed, lag_records FROM system.pipelines ORDER BY table_name":    "cleaned.users,3,1,0\ncurated.users,3,1,0\ndatabase.log,3,1,0\ndatabase.users,2,2,0",
 	} {
 		if got := l.sql(query); got != want {
@@ -68,6 +70,17 @@ func TestTargets(t *testing.T) {
 		t.Errorf("%d rows, %d months, %d logged", rows, months, logged)
 	}
 	l.verify()
+	for _, kind := range []string{"table", "database", "cleaned", "extract"} {
+		page, err := l.Failed(t.Context(), server.FailedFilter{Delivery: kind, Limit: 10})
+		if want := map[string]int{"table": 1, "database": 3, "cleaned": 1}[kind]; err != nil || len(page.Failed) != want {
+			t.Errorf("%d failed in deliveries of the kind %s, %v", len(page.Failed), kind, err)
+		}
+		for _, f := range page.Failed {
+			if f.Delivery != kind {
+				t.Errorf("%s asked for: %+v", kind, f)
+			}
+		}
+	}
 	for _, path := range []string{"/v1/tables", "/v1/tables/cleaned.users", "/v1/pipelines"} {
 		if status, answer := l.do(http.MethodGet, path, "", "", nil); status != http.StatusOK || !strings.Contains(string(answer), "cleaned.users") {
 			t.Errorf("%s: %d %s", path, status, answer)

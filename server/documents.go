@@ -160,7 +160,8 @@ type FailedPage struct {
 type FailedDoc struct {
 	ID           int64           `json:"id"`
 	Pipeline     string          `json:"pipeline"`
-	Table        string          `json:"table"`
+	Table        string          `json:"table" doc:"Where the record was on its way to" example:"database.users"`
+	Delivery     string          `json:"delivery" enum:"table,database,cleaned,extract" doc:"The kind of delivery it failed in"`
 	Stream       string          `json:"stream"`
 	Position     tarn.Position   `json:"position"`
 	Stage        string          `json:"stage" example:"convert"`

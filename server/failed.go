@@ -13,8 +13,9 @@ import (
 // FailedFilter selects failed records. Zero values select all.
 type FailedFilter struct {
 	Pipeline string    `json:"pipeline,omitempty" doc:"Only records of this pipeline"`
-	Table    string    `json:"table,omitempty" doc:"Only records that were on their way into this table"`
-	Stage    string    `json:"stage,omitempty" enum:"decode,function,convert,sql,validate,database" doc:"Only records that failed there"`
+	Table    string    `json:"table,omitempty" doc:"Only records that were on their way there: a table, database.NAME, cleaned.NAME or extract.NAME"`
+	Delivery string    `json:"delivery,omitempty" enum:"table,database,cleaned,extract" doc:"Only records that failed in a delivery of this kind"`
+	Stage    string    `json:"stage,omitempty" enum:"decode,function,convert,sql,validate,database,twin,late" doc:"Only records that failed there"`
 	Since    time.Time `json:"since,omitzero" doc:"Only records that failed then or later"`
 	IDs      []int64   `json:"ids,omitempty" maxItems:"1000" doc:"Only these"`
 	After    int64     `json:"after,omitempty" minimum:"0" doc:"Only records with a greater id: the next page"`
@@ -41,8 +42,9 @@ type DiscardDoc struct {
 type (
 	failedIn struct {
 		Pipeline string    `query:"pipeline" doc:"Only records of this pipeline"`
-		Table    string    `query:"table" doc:"Only records that were on their way into this table"`
-		Stage    string    `query:"stage" enum:"decode,function,convert,sql,validate,database" doc:"Only records that failed there"`
+		Table    string    `query:"table" doc:"Only records that were on their way there: a table, database.NAME, cleaned.NAME or extract.NAME"`
+		Delivery string    `query:"delivery" enum:"table,database,cleaned,extract" doc:"Only records that failed in a delivery of this kind"`
+		Stage    string    `query:"stage" enum:"decode,function,convert,sql,validate,database,twin,late" doc:"Only records that failed there"`
 		Since    time.Time `query:"since" doc:"Only records that failed then or later"`
 		ID       int64     `query:"id" minimum:"0" doc:"Only this one"`
 		After    int64     `query:"after" minimum:"0" doc:"Only records with a greater id: the next page"`
@@ -71,7 +73,7 @@ func (s *Server) registerFailed(api huma.API) {
 	}
 	register(s, api, "GET", "/v1/failed", "list-failed", "pipelines", "Records that could not be delivered, with stage, reason and position",
 		func(ctx context.Context, in *failedIn) (*failedOut, error) {
-			f := FailedFilter{Pipeline: in.Pipeline, Table: in.Table, Stage: in.Stage, Since: in.Since, After: in.After, Limit: in.Limit}
+			f := FailedFilter{Pipeline: in.Pipeline, Table: in.Table, Delivery: in.Delivery, Stage: in.Stage, Since: in.Since, After: in.After, Limit: in.Limit}
 			if in.ID != 0 {
 				f.IDs = []int64{in.ID}
 			}

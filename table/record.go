@@ -162,6 +162,12 @@ func (f FailedFilter) where(paging bool) (string, []any) {
 			cond, args = append(cond, c.column+" = ?"), append(args, c.value)
 		}
 	}
+	if f.Tables != nil {
+		cond = append(cond, "table_name IN (NULL"+strings.Repeat(", ?", len(f.Tables))+")")
+		for _, name := range f.Tables {
+			args = append(args, name)
+		}
+	}
 	if len(f.IDs) > 0 {
 		cond = append(cond, "id IN (?"+strings.Repeat(", ?", len(f.IDs)-1)+")")
 		for _, id := range f.IDs {

@@ -97,6 +97,7 @@ type Booking struct {
 // FailedFilter selects failed records; zero fields select all.
 type FailedFilter struct {
 	Pipeline, Table, Stream, Stage string
+	Tables                         []string // any of these; nil for all, empty for none
 	IDs                            []int64
 	Since                          time.Time // only those that failed at or after it
 	After                          int64     // only ids above it, for paging

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,8 +35,9 @@ type failedFlags struct {
 
 func (f *failedFlags) add(c *cobra.Command) *cobra.Command {
 	c.Flags().StringVar(&f.filter.Pipeline, "pipeline", "", "only records of this pipeline")
-	c.Flags().StringVar(&f.filter.Table, "table", "", "only records that were on their way into this table")
-	c.Flags().StringVar(&f.filter.Stage, "stage", "", "only records that failed there: decode, function, convert, sql, validate or database")
+	c.Flags().StringVar(&f.filter.Table, "table", "", "only records that were on their way there: a table, database.NAME, cleaned.NAME or extract.NAME")
+	c.Flags().StringVar(&f.filter.Delivery, "delivery", "", "only records that failed in such a delivery: table, database, cleaned or extract")
+	c.Flags().StringVar(&f.filter.Stage, "stage", "", "only records that failed there: decode, function, convert, sql, validate, database, twin or late")
 	c.Flags().StringVar(&f.since, "since", "", "only records that failed since then: a time, or how long ago (2h)")
 	return c
 }
@@ -56,7 +58,7 @@ func (f *failedFlags) parse(c *cobra.Command, ids []string, picky bool) error {
 		}
 		f.filter.Since = at
 	}
-	filtered := f.filter.Pipeline != "" || f.filter.Table != "" || f.filter.Stage != "" || f.since != ""
+	filtered := f.filter.Pipeline != "" || f.filter.Table != "" || f.filter.Delivery != "" || f.filter.Stage != "" || f.since != ""
 	switch {
 	case picky && len(ids) == 0 && !filtered && !f.all:
 		return usage(c, "name the ids of failed records, a filter, or --all")
@@ -85,7 +87,7 @@ func (a *app) failedLsCommand() *cobra.Command {
 	var f failedFlags
 	c := a.clientFlags(&cobra.Command{
 		Use: "ls", Short: "List failed records, oldest first", Args: args(0, 0, ""),
-		Example: "  tarn failed ls\n  tarn failed ls --after 100\n  tarn failed ls --pipeline telemetry --stage convert --since 2h\n  tarn failed ls --limit 10 --json",
+		Example: "  tarn failed ls\n  tarn failed ls --after 100\n  tarn failed ls --pipeline telemetry --stage convert --since 2h\n  tarn failed ls --delivery database\n  tarn failed ls --limit 10 --json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := f.parse(c, nil, false); err != nil {
 				return err
@@ -100,7 +102,7 @@ func (a *app) failedLsCommand() *cobra.Command {
 
 func (a *app) failedLs(ctx context.Context, f server.FailedFilter) error {
 	q := url.Values{"limit": {strconv.Itoa(f.Limit)}, "after": {strconv.FormatInt(f.After, 10)}}
-	for name, v := range map[string]string{"pipeline": f.Pipeline, "table": f.Table, "stage": f.Stage} {
+	for name, v := range map[string]string{"pipeline": f.Pipeline, "table": f.Table, "delivery": f.Delivery, "stage": f.Stage} {
 		if v != "" {
 			q.Set(name, v)
 		}
@@ -112,10 +114,10 @@ func (a *app) failedLs(ctx context.Context, f server.FailedFilter) error {
 	if done, err := a.get(ctx, "/v1/failed?"+q.Encode(), &doc); done || err != nil {
 		return err
 	}
-	cols := []screen.Column{right("ID"), left("PIPELINE"), left("POSITION"), left("STAGE"), left("FAILED AT"), left("REASON")}
+	cols := []screen.Column{right("ID"), left("PIPELINE"), left("POSITION"), left("STAGE"), left("DELIVERY"), left("FAILED AT"), left("REASON")}
 	var rows [][]string
 	for _, f := range doc.Failed {
-		rows = append(rows, []string{strconv.FormatInt(f.ID, 10), f.Pipeline, f.Position.String(), f.Stage, screen.Time(&f.FailedAt), f.Reason})
+		rows = append(rows, []string{strconv.FormatInt(f.ID, 10), f.Pipeline, f.Position.String(), f.Stage, deliveryText(f), screen.Time(&f.FailedAt), f.Reason})
 	}
 	if err := a.table(cols, rows, "no failed records"); err != nil {
 		return err
@@ -124,6 +126,15 @@ func (a *app) failedLs(ctx context.Context, f server.FailedFilter) error {
 		fmt.Fprintf(a.errOut, "there may be more: --after %d\n", doc.NextAfter)
 	}
 	return nil
+}
+
+// deliveryText names the delivery that a record failed in. Where the name does not say what it is, the
+// kind stands behind it.
+func deliveryText(f server.FailedDoc) string {
+	if f.Delivery == "extract" && !strings.HasPrefix(f.Table, "extract.") {
+		return f.Table + " (extract)"
+	}
+	return f.Table
 }
 
 func (a *app) failedShowCommand() *cobra.Command {
@@ -145,7 +156,7 @@ func (a *app) failedShow(ctx context.Context, id int64) error {
 	if done, err := a.get(ctx, "/v1/failed/"+strconv.FormatInt(id, 10), &f); done || err != nil {
 		return err
 	}
-	a.pairs("id", strconv.FormatInt(f.ID, 10), "pipeline", f.Pipeline, "table", f.Table, "stream", f.Stream, "position", f.Position.String(),
+	a.pairs("id", strconv.FormatInt(f.ID, 10), "pipeline", f.Pipeline, "delivery", deliveryText(f), "stream", f.Stream, "position", f.Position.String(),
 		"stage", f.Stage, "code", string(f.Code), "reason", f.Reason, "attempts", strconv.Itoa(f.Attempts), "arrival", screen.Time(&f.Arrival), "failed at", screen.Time(&f.FailedAt))
 	fmt.Fprintln(a.out)
 	switch {
