@@ -141,7 +141,7 @@ func (w *Worker) blame(ctx context.Context, c *chunk, f fault, text []byte) tabl
 	r, offset := c.locate(f.line)
 	rec := append([]byte(nil), text...)
 	if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte, while the source has it
-		if was, err := Original(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
+		if was, _, err := Original(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
 			rec = was
 		}
 	}
@@ -153,30 +153,30 @@ func (w *Worker) failed(shard int, offset uint64, arrive time.Time, stage string
 		Stage: stage, Reason: reason, Code: code, Attempts: 1, Arrival: arrive, FailedAt: time.Now().UTC(), Record: rec}
 }
 
-// Original reads one record from its source again.
-func Original(ctx context.Context, s Source, p tarn.Position) ([]byte, error) {
+// Original reads one record from its source again, and when it was accepted.
+func Original(ctx context.Context, s Source, p tarn.Position) (rec []byte, arrival time.Time, err error) {
 	r, err := s.Reader(ctx, p.Shard, stream.Cursor{Offset: p.Offset})
 	if err != nil {
-		return nil, err
+		return nil, arrival, err
 	}
 	defer r.Close()
 	e, ok, err := r.Poll(ctx)
 	if err != nil {
-		return nil, err
+		return nil, arrival, err
 	}
 	if !ok {
-		return nil, fmt.Errorf("record %s is not in the stream any more", p)
+		return nil, arrival, fmt.Errorf("record %s is not in the stream any more", p)
 	}
 	at := e.Batch.Base
 	for _, seg := range e.Batch.Segments {
 		for i, rec := range seg.Records() {
 			if at+uint64(i) == p.Offset {
-				return append([]byte(nil), rec...), nil
+				return append([]byte(nil), rec...), seg.Arrival, nil
 			}
 		}
 		at += uint64(seg.Count)
 	}
-	return nil, fmt.Errorf("record %s is not in the stream any more", p)
+	return nil, arrival, fmt.Errorf("record %s is not in the stream any more", p)
 }
 
 // tallies counts what became of the records of each shard. Rows are known for the whole chunk only;

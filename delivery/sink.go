@@ -6,6 +6,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/metadb"
 	"github.com/tarn-data/tarn/table"
 )
 
@@ -26,6 +27,18 @@ type Sink interface {
 	Commit(ctx context.Context, rows SinkRows, c table.Commit) error
 	// End frees what Begin took.
 	End()
+	// Retrying returns a sink for one session of failed records that are tried again, beside the sessions
+	// of this one. It keeps what it has done in store, and commits what settle makes of a commit. The caller
+	// lets one such session run at a time.
+	Retrying(store SinkStore, settle func(table.Commit) (table.Commit, error)) Sink
+}
+
+// SinkStore keeps the progress, failed records and documents of sinks: the tables of a lake, or what stands
+// between them and a retry. The methods are those of table.Store.
+type SinkStore interface {
+	Documents(ctx context.Context, delivery string) (map[string][]byte, error)
+	Progress(ctx context.Context, delivery string) ([]table.ProgressRow, error)
+	Record(ctx context.Context, delivery string, c table.Commit, also func(*metadb.Tx) error) error
 }
 
 // SinkRows are rows on their way to a sink.

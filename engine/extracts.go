@@ -24,6 +24,7 @@ type extraction struct {
 	to     *pipe // whose stream it writes to, nil for none
 	stages []stage
 	warn   func() string // what a person should know; may be nil
+	look   *lookups
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -33,6 +34,7 @@ type extraction struct {
 type stage struct {
 	pipe *pipe
 	*runningDelivery
+	cfg delivery.Config // of the worker
 }
 
 // windowsSuffix names the stream between the two stages; no name in a project holds a dash.
@@ -192,6 +194,7 @@ func (e *Engine) startExtract(ctx context.Context, next *running, spec project.E
 		return nil, err
 	}
 	look := e.newLookups(q, spec.Refresh)
+	x.look = look
 	if err := e.addStages(x, q, look); err != nil {
 		return nil, err
 	}
@@ -245,7 +248,7 @@ func (e *Engine) addWindows(x *extraction, q extract.Query, look *lookups) error
 	}
 	source := x.from.stream
 	w := extract.WindowOptions{Stream: o, Window: *spec.Window, Query: q, Extract: spec.Name, From: source.Name(), Shards: source.Shards, Ends: source.End, Dir: cfg.Dir + "-windows",
-		Record: func(ctx context.Context, p tarn.Position) ([]byte, error) {
+		Record: func(ctx context.Context, p tarn.Position) ([]byte, time.Time, error) {
 			return delivery.Original(ctx, delivery.Live(source), p)
 		}}
 	if len(q.Tables) > 0 {
@@ -290,7 +293,7 @@ func (e *Engine) addStage(x *extraction, from *pipe, cfg delivery.Config) error 
 		name, source := spec.To.Twin, from.stream
 		sink := extract.NewTwinSink(extract.TwinOptions{Delivery: cfg.Table, Extract: spec.Name, Stream: source.Name(), Source: x.from.stream.Name(), Store: e.store, Logger: e.log,
 			Twin: func() (*twin.Twin, error) { return e.Twin(name) },
-			Record: func(ctx context.Context, p tarn.Position) ([]byte, error) {
+			Record: func(ctx context.Context, p tarn.Position) ([]byte, time.Time, error) {
 				return delivery.Original(ctx, delivery.Live(source), p)
 			}})
 		cfg.Sink, x.warn = sink, sink.Warning
@@ -315,7 +318,7 @@ func (x *extraction) add(from *pipe, cfg delivery.Config) error {
 		d.Table, d.PartitionBy = cfg.Table, cfg.Partition
 		d.Compact, d.FileBytes, d.SnapshotAge, d.SnapshotCount = true, tableBuffer, 24*time.Hour, 20
 	}
-	x.stages = append(x.stages, stage{from, &runningDelivery{spec: d, worker: w}})
+	x.stages = append(x.stages, stage{from, &runningDelivery{spec: d, worker: w}, cfg})
 	return nil
 }
 
@@ -339,7 +342,7 @@ func (e *Engine) stageConfig(x *extraction, from *pipe, name string) (delivery.C
 	records, rows := m.DeliveryRecords.WithLabelValues(name), m.DeliveryRows.WithLabelValues(name)
 	commits := m.CommitSeconds.WithLabelValues(name)
 	cfg := delivery.Config{Pipeline: x.spec.Name, Table: name, Route: delivery.AnyRoute, Stream: from.stream, Store: e.store, Bucket: e.bucket, Duck: e.convert, Ordered: ordered, Heavy: e.heavy,
-		Dir: e.path("staging", fmt.Sprintf("%s-%d", name, e.workers.Add(1))), Opaque: from.spec.Records == project.RecordsOpaque,
+		Dir: e.workerDir(name), Opaque: from.spec.Records == project.RecordsOpaque,
 		BufferBytes: sinkBuffer, BufferInterval: sinkInterval, StageInterval: stageInterval, ChunkBytes: e.budget.chunk, RecordBytes: int(e.limits.RecordBytes), Logger: e.log.With("extract", x.spec.Name),
 		Metrics: delivery.Metrics{
 			Committed: func(n, r int64, took, _ time.Duration) {
@@ -355,9 +358,14 @@ func (e *Engine) stageConfig(x *extraction, from *pipe, name string) (delivery.C
 	return cfg, nil
 }
 
+// workerDir is a folder for one worker.
+func (e *Engine) workerDir(name string) string {
+	return e.path("staging", fmt.Sprintf("%s-%d", name, e.workers.Add(1)))
+}
+
 // streamOptions describe a sink that writes to a pipe's stream.
 func (e *Engine) streamOptions(to *pipe, name string) (extract.StreamOptions, error) {
 	state, err := e.extractState()
 	return extract.StreamOptions{Delivery: name, To: to.stream, Shards: to.spec.Stream.Shards, KeyPath: to.spec.Stream.PartitionKey,
-		Store: e.store, State: state, Admit: e.admit, Logger: e.log}, err
+		Store: e.store, State: state, Admit: e.admit, Logger: e.log, Settling: &e.settling}, err
 }

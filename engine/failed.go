@@ -11,6 +11,7 @@ import (
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/delivery/replay"
+	"github.com/tarn-data/tarn/extract"
 	"github.com/tarn-data/tarn/server"
 	"github.com/tarn-data/tarn/table"
 )
@@ -162,25 +163,22 @@ func (e *Engine) retryBatch(ctx context.Context, recs []table.FailedRecord, doc 
 		groups[o] = append(groups[o], r)
 	}
 	for _, o := range order {
-		p, d := e.deliveryTo(o.table)
-		if p == nil || p.stream.Name() != o.stream {
+		cfg, free, ok, err := e.retryConfig(o.table, o.stream)
+		if err != nil {
+			return err
+		}
+		if !ok {
 			doc.NoDelivery += int64(len(groups[o]))
 			continue
 		}
-		if err := p.refuse(); err != nil {
-			return err
-		}
-		cfg, err := e.deliveryConfig(p.spec, d.spec, p.stream)
-		if err != nil {
-			return err
-		}
-		cfg.Metrics = delivery.Metrics{} // they have been counted
 		done, err := e.replays.share(o.table)
 		if err != nil {
+			free()
 			return err
 		}
 		out, err := e.retry(ctx, cfg, groups[o])
 		done()
+		free()
 		doc.Tried += out.Tried
 		doc.Settled += out.Settled
 		doc.Rows += out.Rows
@@ -196,11 +194,39 @@ func (e *Engine) retryBatch(ctx context.Context, recs []table.FailedRecord, doc 
 // retry tries records of one delivery again. Where they do not go to a table of the lake, nobody else
 // retries or discards meanwhile.
 func (e *Engine) retry(ctx context.Context, cfg delivery.Config, recs []table.FailedRecord) (replay.Outcome, error) {
-	if cfg.Database != nil || cfg.Cleaned != nil {
+	if cfg.Database != nil || cfg.Cleaned != nil || cfg.Sink != nil {
 		e.settling.Lock()
 		defer e.settling.Unlock()
 	}
 	return replay.Retry(ctx, cfg, e.store, recs)
+}
+
+// retryConfig is what a worker needs that retries failed records of a delivery; false when nothing delivers
+// under the name from the stream. free is called when the worker has ended.
+func (e *Engine) retryConfig(name, stream string) (cfg delivery.Config, free func(), ok bool, err error) {
+	free = func() {}
+	if p, d := e.deliveryTo(name); p != nil && p.stream.Name() == stream {
+		if err := p.refuse(); err != nil {
+			return cfg, free, false, err
+		}
+		cfg, err = e.deliveryConfig(p.spec, d.spec, p.stream)
+		cfg.Metrics = delivery.Metrics{} // they have been counted
+		return cfg, free, true, err
+	}
+	for _, x := range e.running.Load().extracts {
+		i := slices.IndexFunc(x.stages, func(s stage) bool { return s.name() == name && s.pipe.stream.Name() == stream })
+		if i < 0 {
+			continue
+		}
+		cfg = x.stages[i].cfg
+		cfg.Dir, cfg.Metrics = e.workerDir(name), delivery.Metrics{}
+		if cfg.Lookup != nil { // its own, which outlive those of an extract that ends meanwhile
+			look := &lookups{e: e, tables: x.look.tables, refresh: x.look.refresh}
+			cfg.Lookup, free = look.current, look.close
+		}
+		return cfg, free, true, nil
+	}
+	return cfg, free, false, nil
 }
 
 // deliveryTo finds what delivers under a name, that of a table or another, nil when nothing does.
@@ -257,13 +283,13 @@ func (e *Engine) DiscardFailed(ctx context.Context, f server.FailedFilter) (serv
 	return doc, nil
 }
 
-// checkRetried refuses to discard failed records that may be in a database already: a retry was killed,
+// checkRetried refuses to discard failed records that may be where they belong already: a retry was killed,
 // and what became of it is not settled yet.
 func (e *Engine) checkRetried(ctx context.Context, name string) error {
 	docs, err := e.store.Documents(ctx, name)
-	if err == nil && delivery.RetryAnnounced(docs) {
-		err = &tarn.Error{Code: tarn.CodeConflict, Detail: "a retry of failed records of " + name + " was cut off, and the database has not said yet which of them it has",
-			Hint: "tarn failed retry asks it; then discard what is left"}
+	if err == nil && (delivery.RetryAnnounced(docs) || extract.RetryAnnounced(docs)) {
+		err = &tarn.Error{Code: tarn.CodeConflict, Detail: "a retry of failed records of " + name + " was cut off, and it is not known yet which of them are where they belong",
+			Hint: "tarn failed retry finds out; then discard what is left"}
 	}
 	return err
 }

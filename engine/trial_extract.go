@@ -143,7 +143,9 @@ func (t *Trial) runWindows(ctx context.Context, x *project.Extract, q extract.Qu
 	}
 	cfg.Sink = extract.NewWindowSink(extract.WindowOptions{Stream: o, Window: *x.Window, Query: q, Lookup: look, Extract: x.Name, From: in.Name(), Shards: in.Shards,
 		Ends: func(int) uint64 { return uint64(in.seg.Count) }, CloseAtEnd: true, Dir: cfg.Dir + "-windows",
-		Record: func(ctx context.Context, p tarn.Position) ([]byte, error) { return delivery.Original(ctx, in, p) }})
+		Record: func(ctx context.Context, p tarn.Position) ([]byte, time.Time, error) {
+			return delivery.Original(ctx, in, p)
+		}})
 	cfg.Transform, cfg.Positions = extract.WindowSteps(x.Window), true
 	if err := drainTrial(ctx, cfg); err != nil {
 		return nil, err

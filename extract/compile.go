@@ -205,7 +205,7 @@ func Compile(ctx context.Context, db *duck.DB, sql string, lineage bool) (Query,
 		return q, err
 	}
 	q.Lineage = mentions(sql, delivery.ShardColumn) && mentions(sql, delivery.OffsetColumn)
-	if lineage && !q.Positions && carries(tree.Query()) {
+	if lineage && !mentions(sql, delivery.ShardColumn, delivery.OffsetColumn) && carries(tree.Query()) {
 		list, _ := tree.Query()["select_list"].([]any)
 		tree.Query()["select_list"] = append(list, column(delivery.ShardColumn), column(delivery.OffsetColumn))
 		q.Positions, q.Lineage = true, true

@@ -74,7 +74,7 @@ func TestCompile(t *testing.T) {
 		"SELECT a, v FROM records UNPIVOT (v FOR m IN (x, y))":             {true, true, "", "record_offset"},
 		"SELECT a, v FROM (UNPIVOT records ON x, y INTO NAME m VALUE v)":   {true, true, "", "record_offset"},
 		"SELECT a, v FROM (UNPIVOT records ON COLUMNS(* EXCLUDE (a)))":     {false, false, "", "COLUMNS"},
-		"SELECT a, record_arrival AS at FROM records":                      {true, false, "", "record_arrival"},
+		"SELECT a, record_arrival AS at FROM records":                      {true, true, "", "record_arrival AS \"at\", record_shard, record_offset"},
 		"SELECT wagons.b FROM records JOIN Curated.wagons USING (k)":       {true, true, "curated.wagons", "__joined_0 AS wagons"},
 		"SELECT w.b FROM records JOIN curated.w AS w USING (k), curated.w": {true, true, "curated.w", "__joined_0 AS w"},
 	} {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,14 +21,16 @@ import (
 
 // StreamOptions say which stream rows go to. Fields without a default are required.
 type StreamOptions struct {
-	Delivery string         // name that progress is kept under
-	To       *stream.Stream // gets each row as a JSON object
-	Shards   int            // among which rows are divided; default 1
-	KeyPath  string         // the column whose value decides the shard; default none
-	Store    *table.Store   // keeps progress and failed records
-	State    lake.Bucket    // keeps rows until they are in the stream, under Delivery/
-	Admit    func() error   // refuses while the disk is nearly full; default never
-	Logger   *slog.Logger   // default discards
+	Delivery string             // name that progress is kept under
+	To       *stream.Stream     // gets each row as a JSON object
+	Shards   int                // among which rows are divided; default 1
+	KeyPath  string             // the column whose value decides the shard; default none
+	Store    delivery.SinkStore // keeps progress and failed records
+	State    lake.Bucket        // keeps rows until they are in the stream, under Delivery/
+	Admit    func() error       // refuses while the disk is nearly full; default never
+	Logger   *slog.Logger       // default discards
+	// Settling is held while failed records of the delivery are tried again or discarded. Default: none are.
+	Settling *sync.Mutex
 }
 
 // StreamSink appends rows to a stream, exactly once. Rows and progress lie in different stores, so a
@@ -36,8 +39,11 @@ type StreamOptions struct {
 // appended, and the announcement is settled. A session that finds an announcement reads the stream from
 // the ends noted, to find what is there, and appends the rest of the files.
 type StreamSink struct {
-	o      StreamOptions
-	fields []tarn.Field
+	o        StreamOptions
+	fields   []tarn.Field
+	settle   settle
+	document string // that announces
+	rows     string // how files of rows begin
 }
 
 // NewStreamSink returns a sink that has done nothing yet.
@@ -49,7 +55,7 @@ func NewStreamSink(o StreamOptions) *StreamSink {
 	if o.Admit == nil {
 		o.Admit = func() error { return nil }
 	}
-	return &StreamSink{o: o}
+	return &StreamSink{o: o, document: announcedDocument, rows: "rows-"}
 }
 
 // announcedDocument holds the announcement of a commit.
@@ -72,16 +78,20 @@ type announcement struct {
 	Progress []table.Progress
 	Failed   []table.FailedRecord
 	Docs     map[string][]byte
+	// Of failed records that were tried again.
+	Resolve []int64              `json:",omitempty"`
+	Again   []table.FailedRecord `json:",omitempty"`
+	Book    []table.Booking      `json:",omitempty"`
 }
 
 // commit is what follows once all rows are in the stream.
-func (a *announcement) commit() table.Commit {
+func (a *announcement) commit(document string) table.Commit {
 	docs := maps.Clone(a.Docs)
 	if docs == nil {
 		docs = map[string][]byte{}
 	}
-	docs[announcedDocument] = nil
-	return table.Commit{Progress: a.Progress, Failed: a.Failed, Documents: docs}
+	docs[document] = nil
+	return table.Commit{Progress: a.Progress, Failed: a.Failed, Resolve: a.Resolve, Again: a.Again, Book: a.Book, Documents: docs}
 }
 
 // Begin implements delivery.Sink.
@@ -90,7 +100,7 @@ func (s *StreamSink) Begin(ctx context.Context) (map[string][]byte, []table.Prog
 	if err != nil {
 		return nil, nil, err
 	}
-	if doc := docs[announcedDocument]; doc != nil {
+	if doc := docs[s.document]; doc != nil {
 		var a announcement
 		if err := json.Unmarshal(doc, &a); err != nil || a.Version > announcementVersion {
 			return nil, nil, fmt.Errorf("the announcement of %s, version %d: %w", s.o.Delivery, a.Version, err)
@@ -98,10 +108,15 @@ func (s *StreamSink) Begin(ctx context.Context) (map[string][]byte, []table.Prog
 		if a.Version == 1 {
 			a.Keys = []string{a.Key}
 		}
-		if err := s.finish(ctx, &a, true); err != nil {
+		if err := s.finish(ctx, s.o.Store, &a, true); err != nil {
 			return nil, nil, err
 		}
 		if docs, err = s.o.Store.Documents(ctx, s.o.Delivery); err != nil {
+			return nil, nil, err
+		}
+	}
+	if s.document == announcedDocument {
+		if err := s.settleRetry(ctx, docs); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -114,7 +129,7 @@ func (s *StreamSink) Begin(ctx context.Context) (map[string][]byte, []table.Prog
 
 // sweep removes the rows of commits that were never announced.
 func (s *StreamSink) sweep(ctx context.Context) error {
-	for info, err := range s.o.State.List(ctx, s.o.Delivery+"/rows-") {
+	for info, err := range s.o.State.List(ctx, s.o.Delivery+"/"+s.rows) {
 		if err != nil {
 			return err
 		}
@@ -139,10 +154,14 @@ func (s *StreamSink) Lines() string { return jsonColumns(s.fields) }
 
 // Commit implements delivery.Sink.
 func (s *StreamSink) Commit(ctx context.Context, rows delivery.SinkRows, c table.Commit) error {
+	c, err := s.settle.of(c)
+	if err != nil {
+		return err
+	}
 	if rows.Count == 0 {
 		return s.o.Store.Record(ctx, s.o.Delivery, c, nil)
 	}
-	return s.append(ctx, rows.Files, c)
+	return s.append(ctx, s.o.Store, rows.Files, c)
 }
 
 // jsonColumns is a select list that writes columns as streams have them: times in ISO 8601, JSON as it
@@ -167,11 +186,13 @@ func jsonColumns(fields []tarn.Field) string {
 const requestBytes = 2 << 20
 
 // append brings the rows of NDJSON files into the stream together with c (I2). The files may be gone
-// afterwards.
-func (s *StreamSink) append(ctx context.Context, files []string, c table.Commit) error {
+// afterwards. Failed records that c settles must be there still when the rows are announced: what somebody
+// else has settled gives no rows a second time.
+func (s *StreamSink) append(ctx context.Context, store delivery.SinkStore, files []string, c table.Commit) error {
 	id := uuid.New()
 	a := announcement{Version: announcementVersion, Request: fmt.Sprintf("%x", id[:requestPrefix]), Arrival: time.Now().UTC().Truncate(time.Microsecond),
-		Shards: s.o.Shards, KeyPath: s.o.KeyPath, Bytes: min(requestBytes, s.o.To.MaxMessage()/2), Progress: c.Progress, Failed: c.Failed, Docs: c.Documents}
+		Shards: s.o.Shards, KeyPath: s.o.KeyPath, Bytes: min(requestBytes, s.o.To.MaxMessage()/2), Progress: c.Progress, Failed: c.Failed, Docs: c.Documents,
+		Resolve: c.Resolve, Again: c.Again, Book: c.Book}
 	for i := range s.o.To.Shards() {
 		end, err := s.o.To.Latest(ctx, i)
 		if err != nil {
@@ -181,7 +202,7 @@ func (s *StreamSink) append(ctx context.Context, files []string, c table.Commit)
 	}
 	var moves []lake.Local
 	for i, file := range files {
-		a.Keys = append(a.Keys, fmt.Sprintf("%s/rows-%s-%d.ndjson", s.o.Delivery, a.Request, i))
+		a.Keys = append(a.Keys, fmt.Sprintf("%s/%s%s-%d.ndjson", s.o.Delivery, s.rows, a.Request, i))
 		moves = append(moves, lake.Local{Key: a.Keys[i], Path: file})
 	}
 	if err := lake.PutFiles(ctx, s.o.State, moves); err != nil {
@@ -191,14 +212,14 @@ func (s *StreamSink) append(ctx context.Context, files []string, c table.Commit)
 	if err != nil {
 		return err
 	}
-	if err := s.o.Store.Record(ctx, s.o.Delivery, table.Commit{Documents: map[string][]byte{announcedDocument: doc}}, nil); err != nil {
+	if err := store.Record(ctx, s.o.Delivery, table.Commit{Expect: settles(c), Documents: map[string][]byte{s.document: doc}}, nil); err != nil {
 		return err
 	}
-	return s.finish(ctx, &a, false)
+	return s.finish(ctx, store, &a, false)
 }
 
 // finish appends the rows of an announcement and settles it. With again, some may be in the stream.
-func (s *StreamSink) finish(ctx context.Context, a *announcement, again bool) error {
+func (s *StreamSink) finish(ctx context.Context, store delivery.SinkStore, a *announcement, again bool) error {
 	var have map[place]bool
 	if again {
 		var err error
@@ -209,7 +230,7 @@ func (s *StreamSink) finish(ctx context.Context, a *announcement, again bool) er
 	if err := s.send(ctx, a, have); err != nil {
 		return err
 	}
-	if err := s.o.Store.Record(ctx, s.o.Delivery, a.commit(), nil); err != nil {
+	if err := store.Record(ctx, s.o.Delivery, a.commit(s.document), nil); err != nil {
 		return err
 	}
 	for _, key := range a.Keys {

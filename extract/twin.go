@@ -24,9 +24,9 @@ type TwinOptions struct {
 	Stream   string                     // where the rows' positions are
 	Source   string                     // what the twin says a value came from; default Stream
 	Twin     func() (*twin.Twin, error) // the twin as it is now
-	Store    *table.Store               // keeps progress and failed records
-	// Record returns the bytes of a record, for a failed record. Default: it has none.
-	Record func(ctx context.Context, p tarn.Position) ([]byte, error)
+	Store    delivery.SinkStore         // keeps progress and failed records
+	// Record returns the bytes of a record and when it was accepted, for a failed record. Default: it has none.
+	Record func(ctx context.Context, p tarn.Position) (rec []byte, arrival time.Time, err error)
 	Logger *slog.Logger // default discards
 }
 
@@ -36,6 +36,7 @@ type TwinOptions struct {
 type TwinSink struct {
 	o      TwinOptions
 	fields []tarn.Field
+	settle settle
 
 	mu      sync.Mutex
 	refused string // why the last row was, for people
@@ -126,6 +127,10 @@ func (s *TwinSink) Commit(ctx context.Context, rows delivery.SinkRows, c table.C
 		if err := s.apply(ctx, rows, &failed); err != nil {
 			return err
 		}
+	}
+	c, err := s.settle.of(c)
+	if err != nil {
+		return err
 	}
 	return s.o.Store.Record(ctx, s.o.Delivery, c, nil)
 }
@@ -246,13 +251,14 @@ func (s *TwinSink) write(ctx context.Context, t *twin.Twin, batch []twin.Update,
 			continue
 		}
 		var rec []byte
+		var arrival time.Time
 		if s.o.Record != nil {
-			if rec, err = s.o.Record(ctx, u.Position.Position); err != nil {
+			if rec, arrival, err = s.o.Record(ctx, u.Position.Position); err != nil {
 				s.o.Logger.Debug("a record whose row was refused cannot be read again", "position", u.Position, "error", err)
 			}
 		}
 		failed.add(table.FailedRecord{Pipeline: s.o.Extract, Table: s.o.Delivery, Stream: s.o.Stream, Shard: u.Position.Shard, Offset: u.Position.Offset, Stage: "twin",
-			Reason: why, Code: tarn.CodeOf(r.Err), Attempts: 1, FailedAt: time.Now().UTC(), Record: rec})
+			Reason: why, Code: tarn.CodeOf(r.Err), Attempts: 1, Arrival: arrival, FailedAt: time.Now().UTC(), Record: rec})
 	}
 	return nil
 }

@@ -3,9 +3,12 @@ package extract
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,8 +33,8 @@ type WindowOptions struct {
 	Dir     string                 // for files on their way
 	// CloseAtEnd completes all windows when everything in the stream has been read: for trials.
 	CloseAtEnd bool
-	// Record returns the bytes of a record, for project.LateFailed.
-	Record func(ctx context.Context, p tarn.Position) ([]byte, error)
+	// Record returns the bytes of a record and when it was accepted, for project.LateFailed.
+	Record func(ctx context.Context, p tarn.Position) (rec []byte, arrival time.Time, err error)
 }
 
 // WindowSink gathers records into windows of event time, and appends the result of each to a stream,
@@ -48,7 +51,10 @@ type WindowOptions struct {
 // windows commit together with positions and results, in the way of StreamSink.
 type WindowSink struct {
 	*StreamSink
-	o     WindowOptions
+	o WindowOptions
+
+	mu    sync.Mutex // held by commits, of the session and of retries beside it
+	begun bool       // a session runs, and the rest is as committed
 	state windowState
 	next  map[int]uint64 // the offset to read next, by shard
 	due   int64          // of sessions: no window ends before
@@ -72,6 +78,8 @@ func WindowSteps(w *project.Window) []delivery.Step {
 
 // Begin implements delivery.Sink.
 func (s *WindowSink) Begin(ctx context.Context) (map[string][]byte, []table.ProgressRow, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	docs, rows, err := s.StreamSink.Begin(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -88,21 +96,46 @@ func (s *WindowSink) Begin(ctx context.Context) (map[string][]byte, []table.Prog
 	if err := os.MkdirAll(s.o.Dir, 0o755); err != nil {
 		return nil, nil, err
 	}
-	return docs, rows, s.sweepSegments(ctx)
+	if err := s.sweepSegments(ctx); err != nil {
+		return nil, nil, err
+	}
+	s.begun = true
+	return docs, rows, nil
 }
 
 // End implements delivery.Sink.
-func (s *WindowSink) End() { _ = os.RemoveAll(s.o.Dir) }
+func (s *WindowSink) End() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begun = false
+	_ = os.RemoveAll(s.o.Dir)
+}
 
 // Lines implements delivery.Sink: records are kept as Parquet until their windows are complete.
 func (s *WindowSink) Lines() string { return "" }
 
 // Commit implements delivery.Sink.
 func (s *WindowSink) Commit(ctx context.Context, rows delivery.SinkRows, c table.Commit) error {
-	r := round{WindowSink: s, db: rows.DB, state: s.state.clone(), due: s.due, live: -1, commit: &c}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.begun {
+		return errors.New("a retry of failed records was cut off, and the windows begin anew from what is committed")
+	}
+	return s.commit(ctx, rows, c, nil)
+}
+
+// commit brings rows into windows, those of failed records with retry. Whether what could not be committed
+// stands is known to the next session only. The caller holds mu.
+func (s *WindowSink) commit(ctx context.Context, rows delivery.SinkRows, c table.Commit, retry *windowRetry) (err error) {
+	r := round{WindowSink: s, db: rows.DB, state: s.state.clone(), due: s.due, live: -1, commit: &c, retry: retry, columns: s.fields}
 	defer r.cleanUp()
-	for _, p := range c.Progress {
-		s.next[p.Shard] = p.Next
+	defer func() { s.begun = s.begun && err == nil }()
+	if retry == nil {
+		for _, p := range c.Progress {
+			s.next[p.Shard] = p.Next
+		}
+	} else if r.columns == nil {
+		r.columns = retry.fields
 	}
 	if rows.Count > 0 {
 		if err := r.take(ctx, rows.Files); err != nil {
@@ -120,15 +153,18 @@ func (s *WindowSink) Commit(ctx context.Context, rows delivery.SinkRows, c table
 	if err != nil {
 		return err
 	}
-	docs := map[string][]byte{windowDocument: doc}
-	for name, d := range c.Documents {
-		docs[name] = d
+	if retry != nil {
+		if c, err = retry.settle.of(c); err != nil {
+			return err
+		}
 	}
+	docs := map[string][]byte{windowDocument: doc}
+	maps.Copy(docs, c.Documents)
 	c.Documents = docs
-	if results == "" {
-		err = s.StreamSink.o.Store.Record(ctx, s.StreamSink.o.Delivery, c, nil)
+	if store := s.sinkStore(retry); results == "" {
+		err = store.Record(ctx, s.StreamSink.o.Delivery, c, nil)
 	} else {
-		err = s.append(ctx, []string{results}, c)
+		err = s.append(ctx, store, []string{results}, c)
 	}
 	if err != nil {
 		return err
@@ -145,8 +181,10 @@ type round struct {
 	state    windowState // as it will be
 	due      int64
 	commit   *table.Commit
-	live     int64   // records of open sessions; -1 when they were not counted
-	affected []int64 // starts of windows that were delivered and got more records since
+	retry    *windowRetry // the rows are of failed records
+	columns  []tarn.Field // of the records
+	live     int64        // records of open sessions; -1 when they were not counted
+	affected []int64      // starts of windows that were delivered and got more records since
 	files    []string
 }
 
@@ -185,15 +223,15 @@ func (r *round) take(ctx context.Context, files []string) error {
 	var late, all int64
 	for _, row := range counts {
 		shard, newest, n := int(row[0].(int64)), row[1].(int64), row[2].(int64)
-		if have, ok := r.state.Newest[shard]; !ok || newest > have {
+		if have, ok := r.state.Newest[shard]; r.retry == nil && (!ok || newest > have) {
 			r.state.Newest[shard] = newest
 		}
 		late, all = late+n, all+row[3].(int64)
-		if n > 0 && r.o.Window.Late != project.LateFailed {
+		if n > 0 && !r.failsLate() {
 			r.leaveOut(shard, uint64(n))
 		}
 	}
-	if late > 0 && r.o.Window.Late == project.LateFailed {
+	if late > 0 && r.failsLate() {
 		if err := r.failLate(ctx, conn); err != nil {
 			return err
 		}
@@ -215,6 +253,9 @@ func (r *round) take(ctx context.Context, files []string) error {
 	return r.keep(ctx, conn, "SELECT * EXCLUDE (__late) FROM batch WHERE NOT __late", seg)
 }
 
+// failsLate reports whether late records fail. One that is tried again is never dropped by that.
+func (r *round) failsLate() bool { return r.retry != nil || r.o.Window.Late == project.LateFailed }
+
 // leaveOut counts late records that are left out.
 func (r *round) leaveOut(shard int, n uint64) {
 	for i := range r.commit.Progress {
@@ -232,15 +273,19 @@ func (r *round) failLate(ctx context.Context, conn *duck.Conn) error {
 		return err
 	}
 	failed := failures{commit: r.commit}
+	why := " lies further behind than the lateness allows"
+	if r.retry != nil {
+		why = " lies in windows that have been delivered"
+	}
 	for _, row := range rows {
 		at := tarn.Position{Shard: int(row[0].(int64)), Offset: uint64(row[1].(int64))}
 		arrival, _ := row[2].(time.Time)
-		rec, err := r.o.Record(ctx, at)
+		rec, _, err := r.o.Record(ctx, at)
 		if err != nil { // retention may have taken it meanwhile
 			r.StreamSink.o.Logger.Warn("a late record cannot be read again and fails without its bytes", "position", at, "error", err)
 		}
 		failed.add(table.FailedRecord{Pipeline: r.o.Extract, Table: r.StreamSink.o.Delivery, Stream: r.o.From, Shard: at.Shard, Offset: at.Offset, Stage: "late", Code: tarn.CodeInvalid,
-			Reason:   "its time " + time.UnixMicro(row[3].(int64)).UTC().Format(time.RFC3339Nano) + " lies further behind than the lateness allows",
+			Reason:   "its time " + time.UnixMicro(row[3].(int64)).UTC().Format(time.RFC3339Nano) + why,
 			Attempts: 1, Arrival: arrival, FailedAt: time.Now().UTC(), Record: rec})
 	}
 	return nil
@@ -249,7 +294,7 @@ func (r *round) failLate(ctx context.Context, conn *duck.Conn) error {
 // close runs the SQL over the windows that are complete, and returns the file of its rows, or "".
 func (r *round) close(ctx context.Context) (string, error) {
 	to := r.complete()
-	if r.fields == nil || to <= r.state.Closed && r.affected == nil { // without fields no batch has come since the start
+	if r.columns == nil || to <= r.state.Closed && r.affected == nil { // without fields no batch has come since the start
 		return "", nil
 	}
 	to = max(to, r.state.Closed)

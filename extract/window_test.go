@@ -171,7 +171,9 @@ func throughWindows(ctx context.Context, world *world, src *source, w project.Wi
 		sink := extract.NewWindowSink(extract.WindowOptions{Window: w, Query: extract.Query{SQL: windowSQL}, Extract: "w", From: src.name, Shards: src.Shards, Ends: src.end,
 			Dir:    filepath.Join(world.dir, "staging", name+"-windows"),
 			Stream: extract.StreamOptions{Delivery: name, To: to, Shards: to.Shards(), KeyPath: "k", Store: world.store, State: &faulty{Bucket: world.state, rng: rng, odds: 3}},
-			Record: func(ctx context.Context, p tarn.Position) ([]byte, error) { return delivery.Original(ctx, src, p) }})
+			Record: func(ctx context.Context, p tarn.Position) ([]byte, time.Time, error) {
+				return delivery.Original(ctx, src, p)
+			}})
 		cfg := world.config(name, src)
 		cfg.Sink, cfg.Positions, cfg.Transform = sink, true, extract.WindowSteps(&w)
 		cfg.Declared = &tarn.Schema{Fields: []tarn.Field{{Name: "k", Type: tarn.Type{Kind: tarn.String}}, {Name: "v", Type: tarn.Type{Kind: tarn.Long}}, {Name: "at", Type: tarn.Type{Kind: tarn.Timestamp}}}}

@@ -20,6 +20,35 @@ const (
 
 // judged is the SELECT of a batch with the time of each record and whether it is late.
 func (r *round) judged(files []string) string {
+	late := r.lateSQL()
+	if r.retry != nil {
+		late = r.closedSQL()
+	}
+	return "SELECT *, " + late + " AS __late FROM (SELECT *, epoch_us(CAST(" + tarn.QuoteIdent(r.o.Window.Time) + " AS TIMESTAMP)) AS __us FROM " + duck.ReadPlainParquet(files) + ")"
+}
+
+// closedSQL is whether a failed record comes too late: windows that it belongs to are delivered and stay as
+// they are. Which records of its shard came before it does not matter any more.
+func (r *round) closedSQL() string {
+	w := r.o.Window
+	switch {
+	case r.state.Closed == noTime:
+		return "false"
+	case w.Gap > 0: // from here on no session that was delivered reaches
+		return fmt.Sprintf("__us < %d", r.state.Closed)
+	}
+	size, every := w.Size.Microseconds(), w.Every.Microseconds()
+	first := floorSQL(fmt.Sprintf("(__us - %d)", size), every) // the start of the window before the first that holds it
+	return fmt.Sprintf("%s + %d <= %d", first, every+size, r.final())
+}
+
+// final is up to where the ends of windows lie whose results do not change any more.
+func (r *round) final() int64 {
+	return max(r.state.Closed-r.o.Window.UpdateFor.Microseconds(), r.state.Forgotten)
+}
+
+// lateSQL is whether a record lies further behind its shard than is allowed.
+func (r *round) lateSQL() string {
 	before := "NULL::BIGINT"
 	if len(r.state.Newest) > 0 {
 		before = "CASE record_shard"
@@ -29,10 +58,13 @@ func (r *round) judged(files []string) string {
 		before += " END"
 	}
 	late := fmt.Sprintf("coalesce(__us < greatest(max(__us) OVER (PARTITION BY record_shard ORDER BY record_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), %s) - %d, false)", before, r.allowed())
+	if r.state.Forgotten > r.state.Closed-r.o.Window.UpdateFor.Microseconds() { // update_for was shorter
+		late += " OR " + r.closedSQL()
+	}
 	if r.o.Window.IdleAfter > 0 && r.state.Closed > noTime { // windows may have gone on without its shard
 		late += fmt.Sprintf(" OR __us < %d", r.state.Closed-r.o.Window.UpdateFor.Microseconds())
 	}
-	return "SELECT *, " + late + " AS __late FROM (SELECT *, epoch_us(CAST(" + tarn.QuoteIdent(r.o.Window.Time) + " AS TIMESTAMP)) AS __us FROM " + duck.ReadPlainParquet(files) + ")"
+	return late
 }
 
 // floor is the SQL of the greatest multiple of a step that is not over an expression.
@@ -165,7 +197,7 @@ func (r *round) bound(ctx context.Context, to int64, look *delivery.Lookups) (st
 // statement is the SQL of the extract over the windows to deliver.
 func (r *round) statement(to int64, missing []string, look *delivery.Lookups) string {
 	var list []string
-	for _, f := range r.fields {
+	for _, f := range r.columns {
 		switch name := tarn.QuoteIdent(f.Name); {
 		case isPosition(f.Name) && !r.o.Query.Positions && !strings.EqualFold(f.Name, r.o.Window.Time):
 		case f.Type.Kind == tarn.JSON:

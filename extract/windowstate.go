@@ -31,6 +31,9 @@ type windowState struct {
 	Newest   map[int]int64 // the time of each shard
 	Segments []segment     // the records of open windows
 	Revision int64         // the greatest that was delivered
+	// Forgotten is up to where the ends of windows lie of which records may be gone: those are not delivered
+	// again, though a longer update_for would allow it.
+	Forgotten int64
 }
 
 // segment is a Parquet file of records.
@@ -42,7 +45,7 @@ type segment struct {
 }
 
 func parseState(doc []byte) (windowState, error) {
-	s := windowState{Version: stateVersion, Closed: noTime, Newest: map[int]int64{}}
+	s := windowState{Version: stateVersion, Closed: noTime, Forgotten: noTime, Newest: map[int]int64{}}
 	if doc == nil {
 		return s, nil
 	}
@@ -100,7 +103,8 @@ func (r *round) tidy(ctx context.Context) error {
 		return r.tidySessions(ctx)
 	}
 	size, every := w.Size.Microseconds(), w.Every.Microseconds()
-	final := r.state.Closed - w.UpdateFor.Microseconds()
+	final := r.final()
+	r.state.Forgotten = final
 	r.state.Segments = slices.DeleteFunc(r.state.Segments, func(g segment) bool { return floorTo(g.Max, every)+size <= final })
 	return r.merge(ctx, fmt.Sprintf("%s + %d > %d", floorSQL("__us", every), size, final))
 }

@@ -95,6 +95,9 @@ func retryOnce(ctx context.Context, cfg delivery.Config, store *table.Store, rec
 	if cfg.Cleaned != nil {
 		cfg.Cleaned = cfg.Cleaned.Retrying()
 	}
+	if cfg.Sink != nil {
+		cfg.Sink = cfg.Sink.Retrying(s, b.settle)
+	}
 	cfg.StageInterval, cfg.BufferInterval = time.Millisecond, time.Hour
 	w, err := delivery.New(cfg)
 	if err == nil {
