@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -80,7 +81,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		if n := w.chunkBytes.Load(); tarn.CodeOf(err) == tarn.CodeTooLarge && n > 1<<20 {
 			w.chunkBytes.Store(n / 2) // the same chunk would fail for ever
 		}
-		w.cfg.Logger.Error("delivery starts again from the last commit", "error", err)
+		level := slog.LevelError
+		if tarn.CodeOf(err) == tarn.CodeNotFound { // it waits for something that is to come, such as a joined table
+			level = slog.LevelWarn
+		}
+		w.cfg.Logger.Log(ctx, level, "delivery starts again from the last commit", "error", err)
 		if time.Since(began) > time.Minute {
 			pause = 200 * time.Millisecond
 		}

@@ -34,10 +34,12 @@ func TestExtracts(t *testing.T) {
 	dir := writeProject(t, extractProject)
 	l := start(t, dir, t.TempDir())
 	l.post("wagons", `{"device":"d0","name":"Ada"}`+"\n"+`{"device":"d1","name":"Bo"}`)
-	if err := l.Flush(t.Context(), "wagons"); err != nil {
-		t.Fatal(err)
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(l.sql("SELECT count(*) FROM system.tables WHERE name = 'curated.wagons'"), "1"); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the table that is joined is not made")
+		}
 	}
-	var b strings.Builder
+	var b strings.Builder // while the table has no snapshot yet
 	for i := range 1000 {
 		fmt.Fprintf(&b, `{"device":"d%d","speed":%d,"load":%d.5,"ts":"2026-11-20T03:%02d:%02dZ"}`+"\n", i%5, i%100, i, i/60, i%60)
 	}

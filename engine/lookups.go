@@ -62,7 +62,7 @@ func (l *lookups) versions(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if st == nil {
+		if st == nil || st.SnapshotID == 0 { // a table is made before its first rows are committed
 			return "", &tarn.Error{Code: tarn.CodeNotFound, Detail: "the table " + t.Table + ", which the extract joins, has had no rows yet", Hint: "its records wait until it has"}
 		}
 		fmt.Fprintf(&b, "%s %d %d\n", st.UUID, st.SnapshotID, st.SchemaID)
