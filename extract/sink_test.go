@@ -57,7 +57,8 @@ func TestSinksAreExact(t *testing.T) {
 		}
 		for k, w := range want {
 			m, err := tw.Get(t.Context(), twin.Key{Component: k, Metric: "v"})
-			if err != nil || int(m.Value.Number()) != w.v || m.Position.String() != fmt.Sprintf("%s/%d:%d", src.name, w.shard, w.offset) {
+			from := []string{"even", src.name}[w.v%2]
+			if err != nil || int(m.Value.Number()) != w.v || m.Source != from || m.Position.String() != fmt.Sprintf("%s/%d:%d", src.name, w.shard, w.offset) {
 				rt.Fatalf("%s: %+v %v, want %+v", k, m, err, w)
 			}
 		}
@@ -74,7 +75,7 @@ func throughSinks(ctx context.Context, world *world, store *twin.Store, src *sou
 		return err
 	}
 	defer to.Close()
-	q, err := extract.Compile(ctx, world.duck, "SELECT k AS component, 'v' AS metric, v AS value, \"at\" FROM records", true)
+	q, err := extract.Compile(ctx, world.duck, "SELECT k AS component, 'v' AS metric, v AS value, \"at\", CASE WHEN v % 2 = 0 THEN 'even' END AS source FROM records", true)
 	if err != nil {
 		return err
 	}

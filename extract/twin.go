@@ -22,7 +22,7 @@ type TwinOptions struct {
 	Delivery string                     // name that progress is kept under
 	Extract  string                     // what the twin says brought a value
 	Stream   string                     // where the rows' positions are
-	Source   string                     // what the twin says a value came from; default Stream
+	Source   string                     // what the twin says a value came from, where a row does not; default Stream
 	Twin     func() (*twin.Twin, error) // the twin as it is now
 	Store    delivery.SinkStore         // keeps progress and failed records
 	// Record returns the bytes of a record and when it was accepted, for a failed record. Default: it has none.
@@ -71,7 +71,7 @@ var twinColumns = []struct {
 	required bool
 }{
 	{"component", tarn.String, true}, {"metric", tarn.String, true}, {"value", tarn.Invalid, true}, {"at", tarn.Timestamp, true},
-	{"type", tarn.String, false}, {"unit", tarn.String, false}, {delivery.ShardColumn, tarn.Int, false}, {delivery.OffsetColumn, tarn.Long, false},
+	{"type", tarn.String, false}, {"unit", tarn.String, false}, {"source", tarn.String, false}, {delivery.ShardColumn, tarn.Int, false}, {delivery.OffsetColumn, tarn.Long, false},
 }
 
 // Columns implements delivery.Sink. CodeInvalid when a column is missing.
@@ -194,6 +194,10 @@ func (s *TwinSink) update(row []any) (u twin.Update, ok bool, err error) {
 			u.Type, _ = v.(string)
 		case "unit":
 			u.Unit, _ = v.(string)
+		case "source":
+			if source, _ := v.(string); source != "" {
+				u.Source = source
+			}
 		case delivery.ShardColumn:
 			n, _ := v.(int64)
 			u.Position.Stream, u.Position.Shard = s.o.Stream, int(n)

@@ -15,7 +15,7 @@ type Extract struct {
 // ExtractTarget is where the rows of an extract go. What stands behind table is for tables.
 type ExtractTarget struct {
 	Stream       Name             `json:"stream,omitempty" example:"speeds" doc:"A stream, each row as a JSON object. One that no pipeline has is made."`
-	Twin         Name             `json:"twin,omitempty" example:"fleet" doc:"A twin. The rows have the columns 'component', 'metric', 'value' and 'at', and any of 'type', 'unit', 'record_shard' and 'record_offset'."`
+	Twin         Name             `json:"twin,omitempty" example:"fleet" doc:"A twin. The rows have the columns 'component', 'metric', 'value' and 'at', and any of 'type', 'unit', 'source', 'record_shard' and 'record_offset'."`
 	Table        TableName        `json:"table,omitempty" example:"curated.speeds" doc:"A table, in the zone 'curated'."`
 	PartitionBy  []PartitionField `json:"partition_by,omitempty" example:"[hour(window_start)]" doc:"How the files of the table are divided, as for pipelines."`
 	Shards       int              `json:"shards,omitempty" min:"1" max:"256" example:"1" doc:"How many shards a stream gets that no pipeline has. Default: 1."`
