@@ -74,7 +74,12 @@ func (c *chunk) empty() bool {
 }
 
 // records is the number of records the chunk accounts for, failed ones included.
-func (c *chunk) records() int { return c.lines + len(c.failed) }
+func (c *chunk) records() (n int) {
+	for _, s := range c.spans {
+		n += int(s.next - s.from - s.expired)
+	}
+	return n
+}
 
 // addLines appends records that are already newline-terminated NDJSON.
 func (c *chunk) addLines(shard int, offset uint64, arrive time.Time, count int, payload []byte) error {

@@ -97,7 +97,7 @@ const HeavySlots = 2
 
 // Metrics are called as work is done; nil functions are skipped.
 type Metrics struct {
-	Staged    func(records int, took time.Duration)
+	Staged    func(records int, took time.Duration)                 // converted, not committed yet; called from several goroutines
 	Committed func(records, rows int64, took, commit time.Duration) // commit is the metadata part of took
 	Failed    func(stage string, records int)
 }

@@ -2,6 +2,8 @@ package engine_test
 
 import (
 	"fmt"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +98,36 @@ func TestReplayIncomplete(t *testing.T) {
 	}
 	if got := l.sql("SELECT count(*), count(DISTINCT id), min(code) FROM curated.events"); got != "250,250,2" {
 		t.Errorf("rows: %s", got)
+	}
+	l.verify()
+}
+
+// TestReplayProgress: a replay says how far it is long before its first commit, which is at its end here.
+func TestReplayProgress(t *testing.T) {
+	l := newHours(t, "sql: SELECT *, 1 AS code FROM records")
+	l.postHours(1, 3, 200)
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Skip("python3 is not installed")
+	}
+	l.edit("functions/enrich/function.yaml", "runtime: python\nhandler: app.handler\nconcurrency: 1\nbatch: {records: 20}\n")
+	l.edit("functions/enrich/app.py", strings.Replace(enrich, "    out = []\n", "    import time\n    time.sleep(0.05)\n    out = []\n", 1))
+	l.mend("function: enrich")
+	d, err := l.StartReplay(t.Context(), "events", server.ReplayRequest{From: "earliest", Into: "curated.again"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen []uint64
+	for d.State == "running" {
+		time.Sleep(20 * time.Millisecond)
+		if d, err = l.Replay(t.Context(), d.ID); err != nil {
+			t.Fatal(err)
+		}
+		if d.State == "running" && d.Done > 0 && d.Done < d.Records && (len(seen) == 0 || seen[len(seen)-1] != d.Done) {
+			seen = append(seen, d.Done)
+		}
+	}
+	if d.State != "done" || len(seen) < 3 || !slices.IsSorted(seen) {
+		t.Errorf("progress %v of %d; %+v", seen, d.Records, d)
 	}
 	l.verify()
 }

@@ -22,7 +22,7 @@ type replays struct {
 // replaying is a replay that runs.
 type replaying struct {
 	cancel context.CancelCauseFunc
-	done   atomic.Uint64 // records
+	done   atomic.Uint64 // records that are converted
 	began  time.Time     // in this process
 	ended  chan struct{}
 }

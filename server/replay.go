@@ -31,7 +31,7 @@ type ReplayDoc struct {
 	State            string        `json:"state" enum:"running,done,failed,canceling,canceled"`
 	Error            string        `json:"error,omitempty"`
 	Records          uint64        `json:"records" doc:"Records to read; in place these are all of the history"`
-	Done             uint64        `json:"done" doc:"Of them through"`
+	Done             uint64        `json:"done" doc:"Of them converted; those of a replay that runs may not be committed yet"`
 	RecordsPerSecond float64       `json:"records_per_second,omitempty"`
 	Rows             uint64        `json:"rows" doc:"Rows they gave, when done"`
 	Failed           uint64        `json:"failed" doc:"Records that failed, when done"`

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -26,7 +26,8 @@ type Plan struct {
 	Ranges  []Span // of the records to replay, by shard
 	Into    string // a table to make; empty replaces what is in the delivery's own
 
-	// Done is called with the number of records that are through, as it grows.
+	// Done is called with the number of records that are converted, committed or not. An attempt that
+	// fails falls back to what is committed.
 	Done func(records uint64)
 	// Hold stops the delivery from reading its stream, so that a commit of the replay finds a moment
 	// between its own, and lets it go on.
@@ -131,16 +132,12 @@ func (p *Plan) drain(ctx context.Context, count func(context.Context) ([]table.P
 		if err != nil {
 			return err
 		}
-		var done atomic.Uint64
+		var committed uint64
 		for _, r := range rows {
-			done.Add(r.RecordsIn)
+			committed += r.RecordsIn
 		}
 		cfg.BufferInterval = time.Hour
-		cfg.Metrics = delivery.Metrics{Committed: func(records, _ int64, _, _ time.Duration) {
-			if n := done.Add(uint64(records)); p.Done != nil {
-				p.Done(n)
-			}
-		}}
+		cfg.Metrics = p.progress(committed)
 		if chunk != 0 {
 			cfg.ChunkBytes = chunk
 		}
@@ -162,6 +159,21 @@ func (p *Plan) drain(ctx context.Context, count func(context.Context) ([]table.P
 		case <-time.After(drainPause << attempt):
 		}
 	}
+}
+
+// progress tells Done what a worker converts, in addition to what is committed.
+func (p *Plan) progress(done uint64) delivery.Metrics {
+	if p.Done == nil {
+		return delivery.Metrics{}
+	}
+	p.Done(done)
+	var mu sync.Mutex
+	return delivery.Metrics{Staged: func(records int, _ time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		done += uint64(records)
+		p.Done(done)
+	}}
 }
 
 // final reports whether an error stays however often it is tried.
