@@ -29,6 +29,7 @@ type target struct {
 // behaviours are what both databases do alike.
 var behaviours = map[string]func(*testing.T, target){
 	"append and upsert": testAppendAndUpsert, "types": testTypes, "existing table": testExistingTable, "refused": testRefused, "fence": testFence, "connection lost": testConnectionLost,
+	"together": testTogether,
 }
 
 func TestSQLite(t *testing.T) {

@@ -98,7 +98,7 @@ func (s *Session) Ensure(ctx context.Context, fields []tarn.Field, add bool) (*L
 	created := len(have) == 0
 	switch {
 	case created:
-		err = s.exec(ctx, t.create(fields))
+		err = s.create(ctx, t.name, t.create(fields))
 	case add:
 		err = s.addColumns(ctx, have, fields)
 	}

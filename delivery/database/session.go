@@ -87,7 +87,20 @@ func (s *Session) ensureProgress(ctx context.Context) error {
 	if err != nil || len(have) > 0 {
 		return err
 	}
-	return s.exec(ctx, fmt.Sprintf(createProgress, s.t.progress))
+	return s.create(ctx, progressTable, fmt.Sprintf(createProgress, s.t.progress))
+}
+
+// create makes a table of the target's schema, unless another session has made it meanwhile: of two that
+// do so at once PostgreSQL gives one an error, although both say IF NOT EXISTS.
+func (s *Session) create(ctx context.Context, name, statement string) error {
+	err := s.exec(ctx, statement)
+	if err == nil {
+		return nil
+	}
+	if have, derr := s.t.dialect.describe(ctx, s.conn, s.t.schema, name); derr == nil && len(have) > 0 {
+		return nil
+	}
+	return err
 }
 
 func now() int64 { return time.Now().UnixMicro() }
