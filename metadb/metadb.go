@@ -32,6 +32,7 @@ type Options struct {
 type DB struct {
 	sql      *sql.DB
 	postgres bool
+	url      string // holds a password (I7)
 	log      *slog.Logger
 }
 
@@ -50,7 +51,7 @@ func Open(ctx context.Context, url string, opts Options) (*DB, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	db := &DB{log: opts.Logger, postgres: strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")}
+	db := &DB{log: opts.Logger, url: url, postgres: strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")}
 	var err error
 	if db.postgres {
 		db.sql, err = sql.Open("pgx", url)

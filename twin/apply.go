@@ -87,6 +87,9 @@ func (t *Twin) Apply(ctx context.Context, b Batch) (Result, error) {
 			if err := t.store(ctx, tx, version, won); err != nil {
 				return err
 			}
+			if err := tx.Notify(ctx, channel, t.s.node); err != nil {
+				return err
+			}
 		}
 		for _, p := range b.Progress {
 			if err := t.advance(ctx, tx, p); err != nil {

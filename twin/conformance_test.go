@@ -78,7 +78,7 @@ func conformance(t *testing.T, b backend) {
 		test func(*testing.T, backend)
 	}{
 		{"newer wins", newerWins}, {"progress commits with values", progress}, {"what is kept comes back", roundTrip}, {"bad updates are named", rejections},
-		{"lists", lists}, {"expiry", expiry}, {"less memory than values", littleMemory}, {"nodes see each other", nodes}, {"any order gives one state", anyOrder},
+		{"lists", lists}, {"expiry", expiry}, {"less memory than values", littleMemory}, {"nodes see each other", nodes}, {"nodes tell each other", nodesTell}, {"any order gives one state", anyOrder},
 		{"watching", watching}, {"writers at once", writersAtOnce},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, b) })
@@ -396,6 +396,50 @@ func nodes(t *testing.T, b backend) {
 		for _, e := range c.Events {
 			last = max(last, e.Metric.Value.Number())
 		}
+	}
+}
+
+// nodesTell holds that a node hears of others' writes, though it looks for them once an hour, and again after
+// its connection has gone; meanwhile it looks.
+func nodesTell(t *testing.T, b backend) {
+	if !b.shared {
+		t.Skip("an SQLite file has one node")
+	}
+	url := b.newURL(t)
+	one, two := b.node(t, url, twin.Options{}, twin.Spec{}), b.node(t, url, twin.Options{Refresh: time.Hour}, twin.Spec{})
+	one.run(t)
+	two.run(t)
+	second := 0
+	sees := func() time.Duration {
+		t.Helper()
+		second++
+		one.apply(t, update("a", "speed", second, float64(second)))
+		began := time.Now()
+		for v := -1.0; v != float64(second); v, _ = two.number(t, "a", "speed") {
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("the other node still sees %v", v)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		return time.Since(began)
+	}
+	for range 20 {
+		sees()
+	}
+	var took []time.Duration
+	for range 20 {
+		took = append(took, sees())
+	}
+	slices.Sort(took)
+	t.Logf("seen after %v, at most %v", took[len(took)/2], took[len(took)-1])
+	if took[len(took)/2] > 100*time.Millisecond {
+		t.Errorf("half of the writes are seen after %v or later", took[len(took)/2])
+	}
+	if _, err := one.db.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		sees()
 	}
 }
 

@@ -2,6 +2,7 @@ package twin
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ type Options struct {
 	MemoryBytes int64         // values kept in memory, of all twins; default 256 MiB (I8)
 	Events      int           // changes kept for resuming, per twin; default 16384
 	Watchers    int           // who may watch at once; default 1000
-	Refresh     time.Duration // how often other nodes' writes are looked for; default 200 ms
+	Refresh     time.Duration // how often other nodes' writes are looked for while the database does not tell of them; default 200 ms
 	// Shared says that other processes write to the database. It is always so on PostgreSQL.
 	Shared bool
 	// Query runs SQL over the lake, for twins with a history: the names of the columns, and the rows as
@@ -42,6 +43,8 @@ type Store struct {
 	used     atomic.Int64
 	watchers atomic.Int64
 	wake     chan struct{} // Run has work
+	node     string        // names this store to others
+	told     atomic.Bool   // the database tells of others' writes
 
 	mu    sync.RWMutex
 	twins map[string]*Twin
@@ -69,7 +72,7 @@ func Open(db *metadb.DB, o Options) *Store {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Shared = o.Shared || db.Postgres()
-	return &Store{db: db, o: o, wake: make(chan struct{}, 1), twins: map[string]*Twin{}}
+	return &Store{db: db, o: o, wake: make(chan struct{}, 1), node: rand.Text(), twins: map[string]*Twin{}}
 }
 
 // DB is the database that Batch.Tx writes to.
@@ -181,7 +184,12 @@ func (s *Store) Run(ctx context.Context) {
 			t.feed.close()
 		}
 	}()
-	tick := time.NewTicker(s.o.Refresh)
+	if s.db.Postgres() {
+		var listening sync.WaitGroup
+		defer listening.Wait()
+		listening.Go(func() { s.listen(ctx) })
+	}
+	tick := time.NewTimer(0)
 	defer tick.Stop()
 	for {
 		busy := false
@@ -195,6 +203,7 @@ func (s *Store) Run(ctx context.Context) {
 		if busy && ctx.Err() == nil {
 			continue
 		}
+		tick.Reset(s.interval())
 		select {
 		case <-ctx.Done():
 			return
