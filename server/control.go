@@ -172,13 +172,16 @@ func NotFound(what, name string, have []string) error {
 }
 
 // register mounts one endpoint that huma decodes, validates and documents. Its errors become
-// problem documents here.
-func register[I, O any](s *Server, api huma.API, method, path, id, tag, summary string, fn func(context.Context, *I) (*O, error)) {
+// problem documents here. Each of more changes the operation before it is mounted.
+func register[I, O any](s *Server, api huma.API, method, path, id, tag, summary string, fn func(context.Context, *I) (*O, error), more ...func(*huma.Operation)) {
 	op := huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag},
 		MaxBodyBytes: 64 << 10, BodyReadTimeout: bodyTimeout,
-		Middlewares: huma.Middlewares{badRequest},
+		Middlewares: huma.Middlewares{badRequest, knownParameters(api)},
 		Responses:   map[string]*huma.Response{"200": {Description: "OK"}, "default": problemResponse(api, "Error")},
+	}
+	for _, change := range more {
+		change(&op)
 	}
 	huma.Register(api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := fn(ctx, in)
@@ -201,6 +204,31 @@ func problemResponse(api huma.API, description string) *huma.Response {
 
 // badRequest makes huma's 422 for parameters that do not validate the 400 of CodeInvalid.
 func badRequest(ctx huma.Context, next func(huma.Context)) { next(&statusContext{humaContext: ctx}) }
+
+// knownParameters refuses parameters that the operation does not have: a filter with a slip of the pen would
+// select everything.
+func knownParameters(api huma.API) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		var known []string
+		for _, p := range ctx.Operation().Parameters {
+			if p.In == "query" {
+				known = append(known, p.Name)
+			}
+		}
+		u := ctx.URL()
+		for name := range u.Query() {
+			if !slices.Contains(known, name) {
+				text := "the parameter " + strconv.Quote(clip(name)) + " is not known here"
+				if len(known) > 0 {
+					text += "; there are " + strings.Join(known, ", ")
+				}
+				_ = huma.WriteErr(api, ctx, http.StatusBadRequest, text) // the client may be gone
+				return
+			}
+		}
+		next(ctx)
+	}
+}
 
 type humaContext huma.Context // under another name, because the interface has a method Context
 
@@ -249,7 +277,11 @@ func asProblem(ctx huma.Context, _ string, v any) (any, error) {
 			detail += " (" + e.Location + ")"
 		}
 	}
-	doc := problem(code, detail, "GET /openapi.json describes every parameter")
+	hint := "GET /openapi.json describes every parameter"
+	if code == tarn.CodeUnsupported {
+		hint = "send JSON with the header Content-Type: application/json"
+	}
+	doc := problem(code, detail, hint)
 	if c, ok := ctx.(*statusContext); ok && m.Status == http.StatusUnprocessableEntity {
 		c.invalid = true
 	} else {

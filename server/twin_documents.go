@@ -78,8 +78,8 @@ type HistoryDoc struct {
 	From        time.Time   `json:"from"`
 	To          time.Time   `json:"to"`
 	StepSeconds float64     `json:"step_seconds,omitempty"`
-	Values      []MetricDoc `json:"values,omitempty"`
-	Buckets     []BucketDoc `json:"buckets,omitempty"`
+	Values      []MetricDoc `json:"values,omitzero" doc:"Absent with a step"`
+	Buckets     []BucketDoc `json:"buckets,omitzero" doc:"Those that have numbers; absent without a step"`
 	More        bool        `json:"more" doc:"The limit cut the answer off: ask again from behind the last"`
 }
 
@@ -138,10 +138,10 @@ type (
 	readOut   struct{ Body ReadDoc }
 	historyIn struct {
 		MetricParams
-		From  time.Time `query:"from" doc:"From here; default 24 hours before to"`
-		To    time.Time `query:"to" doc:"Up to here, and not at it; default now"`
-		Step  string    `query:"step" maxLength:"32" example:"5m" doc:"Down-sample the numbers into buckets of this length"`
-		Limit int       `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"At most so many values or buckets"`
+		From  string `query:"from" maxLength:"64" format:"date-time" example:"2026-11-20T03:00:00Z" doc:"From here; default 24 hours before to"`
+		To    string `query:"to" maxLength:"64" format:"date-time" doc:"Up to here, and not at it; default now"`
+		Step  string `query:"step" maxLength:"32" example:"5m" doc:"Down-sample the numbers into buckets of this length"`
+		Limit int    `query:"limit" minimum:"1" maximum:"10000" default:"1000" doc:"At most so many values or buckets"`
 	}
 	historyOut  struct{ Body HistoryDoc }
 	putMetricIn struct {
@@ -150,7 +150,7 @@ type (
 			Value json.RawMessage `json:"value" doc:"A number, string, boolean, object or array"`
 			At    time.Time       `json:"at,omitzero" doc:"When the value was so; default now"`
 			Unit  string          `json:"unit,omitempty" maxLength:"255"`
-			Type  string          `json:"type,omitempty" maxLength:"255" doc:"Of the component"`
+			Type  string          `json:"type,omitempty" maxLength:"255" doc:"Of the component; default what it has"`
 		}
 	}
 	deleteMetricIn struct {

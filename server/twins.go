@@ -25,8 +25,11 @@ const (
 	metricPath    = componentPath + "/metrics/{metric}"
 )
 
-// maxReadKeys is how many keys one batch read may name.
-const maxReadKeys = 1000
+// maxReadKeys is how many keys one batch read may name, and maxReadBody the bytes that they may take.
+const (
+	maxReadKeys = 1000
+	maxReadBody = 4 << 20
+)
 
 // registerTwins mounts the twins. Reading one metric, one component and the changes stay outside huma:
 // they are asked for many thousand times a second, or for hours.
@@ -34,7 +37,8 @@ func (s *Server) registerTwins(api huma.API) {
 	register(s, api, "GET", "/v1/twins", "list-twins", "twins", "The twins of the project", s.listTwins)
 	register(s, api, "GET", twinPath+"/components", "list-components", "twins", "Components and their newest values, filtered, page by page", s.listComponents)
 	register(s, api, "GET", metricPath+"/history", "get-metric-history", "twins", "The past of one metric, or its down-sampled numbers", s.metricHistory)
-	register(s, api, "POST", twinPath+"/read", "read-metrics", "twins", "The newest values of many metrics", s.readMetrics)
+	register(s, api, "POST", twinPath+"/read", "read-metrics", "twins", "The newest values of many metrics", s.readMetrics,
+		func(o *huma.Operation) { o.MaxBodyBytes = maxReadBody })
 	register(s, api, "PUT", metricPath, "put-metric", "twins", "Write a value, if it is newer than what the twin has", s.putMetric)
 	register(s, api, "DELETE", metricPath, "delete-metric", "twins", "Remove a metric, until a newer value comes", s.deleteMetric)
 	s.mux.HandleFunc("GET "+componentPath, s.getComponent)
@@ -142,6 +146,7 @@ func (s *Server) getComponent(w http.ResponseWriter, r *http.Request) {
 
 func answerJSON(w http.ResponseWriter, b []byte) {
 	h := w.Header()
+	b = append(b, '\n') // for terminals
 	h["Content-Type"] = contentJSON
 	h["Content-Length"] = []string{strconv.Itoa(len(b))}
 	_, _ = w.Write(b) // a client that is gone needs no answer
@@ -302,12 +307,17 @@ func (s *Server) metricHistory(ctx context.Context, in *historyIn) (*historyOut,
 		return nil, err
 	}
 	now := time.Now()
-	r := twin.Range{From: in.From, To: in.To, Limit: in.Limit}
-	if r.To.IsZero() {
-		r.To = now
+	r := twin.Range{To: now, Limit: in.Limit}
+	if in.To != "" {
+		if r.To, err = parseMoment(in.To); err != nil {
+			return nil, err
+		}
 	}
-	if r.From.IsZero() {
-		r.From = r.To.Add(-24 * time.Hour)
+	r.From = r.To.Add(-24 * time.Hour)
+	if in.From != "" {
+		if r.From, err = parseMoment(in.From); err != nil {
+			return nil, err
+		}
 	}
 	k := twin.Key{Component: in.ID, Metric: in.Metric}
 	out := &historyOut{Body: HistoryDoc{Key: k, From: r.From.UTC(), To: r.To.UTC()}}
@@ -353,6 +363,11 @@ func (s *Server) putMetric(ctx context.Context, in *putMetricIn) (*putMetricOut,
 	u := twin.Update{Component: in.ID, Type: in.Body.Type, Metric: in.Metric, Value: v, Unit: in.Body.Unit, At: in.Body.At, Source: directSource}
 	if u.At.IsZero() {
 		u.At = time.Now()
+	}
+	if u.Type == "" {
+		if c, err := t.Component(ctx, u.Component); err == nil {
+			u.Type = c.Type // so that the schema of the type holds for direct writes too
+		}
 	}
 	return write(ctx, t, u)
 }

@@ -120,8 +120,8 @@ func TestTwinPaths(t *testing.T) {
 	}
 	for path, want := range map[string]int{
 		"/v1/twins/none/components/a": 404, "/v1/twins/fleet/components/none": 404, speed + "?at=yesterday": 400, speed + "?when=now": 400, speed + "?at=2026-11-20T03:00:00Z": 415,
-		"/v1/twins/fleet/components?min=NaN": 400, "/v1/twins/fleet/components?limit=0": 400, "/v1/twins/fleet/components?after=%21": 400, "/v1/twins/fleet/components?older_than=-1s": 400,
-		"/v1/twins/fleet/changes?after=x": 400, "/v1/twins/fleet/changes?who=x": 400, "/v1/twins/%2E%2E%2Ffleet/components/a": 404, speed + "/history?step=0s": 400,
+		"/v1/twins/fleet/components?min=NaN": 400, "/v1/twins/fleet/components?limit=0": 400, "/v1/twins/fleet/components?after=%21": 400, "/v1/twins/fleet/components?older_than=-1s": 400, "/v1/twins/fleet/components?mni=80": 400,
+		"/v1/twins/fleet/changes?after=x": 400, "/v1/twins/fleet/changes?who=x": 400, "/v1/twins/%2E%2E%2Ffleet/components/a": 404, speed + "/history?step=0s": 400, speed + "/history?from=x": 400,
 	} {
 		if status, p := f.problem(t, "GET", path, ""); status != want {
 			t.Errorf("%s: %d %v, want %d", path, status, p, want)
@@ -131,6 +131,40 @@ func TestTwinPaths(t *testing.T) {
 		if status, p := f.problem(t, "PUT", speed, body, "Content-Type", "application/json"); status != want {
 			t.Errorf("%.40s: %d %v, want %d", body, status, p, want)
 		}
+	}
+}
+
+// TestReadMany reads as many keys as may be read at once, and says what is to be sent when it is not JSON.
+func TestReadMany(t *testing.T) {
+	f, _ := twinFixture(t, twin.Options{})
+	var body struct {
+		Keys []twin.Key `json:"keys"`
+	}
+	for i := range 1000 {
+		body.Keys = append(body.Keys, twin.Key{Component: strings.Repeat("x", 500) + strconv.Itoa(i), Metric: "speed"})
+	}
+	body.Keys[7].Component = "wagon-7"
+	text, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc server.ReadDoc
+	if _, answer := f.call(t, "POST", "/v1/twins/fleet/read", string(text), "Content-Type", "application/json"); json.Unmarshal([]byte(answer), &doc) != nil || len(doc.Values) != 1 || len(doc.Missing) != 999 {
+		t.Errorf("%.200s", answer)
+	}
+	if status, p := f.problem(t, "POST", "/v1/twins/fleet/read", "{}", "Content-Type", "application/x-www-form-urlencoded"); status != 415 || !strings.Contains(p["hint"].(string), "Content-Type: application/json") {
+		t.Errorf("%d %v", status, p)
+	}
+}
+
+// TestWriteKeepsType holds that a direct write without a type is one of the component's type.
+func TestWriteKeepsType(t *testing.T) {
+	f, tw := twinFixture(t, twin.Options{})
+	if _, body := f.call(t, "PUT", "/v1/twins/fleet/components/wagon-7/metrics/load", `{"value": 4}`, "Content-Type", "application/json"); !strings.Contains(body, `"applied":true`) {
+		t.Fatal(body)
+	}
+	if m, err := tw.Get(t.Context(), twin.Key{Component: "wagon-7", Metric: "load"}); err != nil || m.Type != "wagon" {
+		t.Errorf("%+v %v", m, err)
 	}
 }
 

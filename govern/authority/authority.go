@@ -213,7 +213,7 @@ func clip(s string) string {
 	return s
 }
 
-// statusWriter notes the status of an answer.
+// statusWriter notes the status of an answer, and says in words what the library leaves at a code.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
@@ -231,5 +231,11 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	if strings.TrimSpace(string(b)) == `{"error":"invalid_client"}` {
+		_, err := w.ResponseWriter.Write([]byte(wrongClientAnswer))
+		return len(b), err
+	}
 	return w.ResponseWriter.Write(b)
 }
+
+const wrongClientAnswer = `{"error":"invalid_client","error_description":"the client or its secret is wrong; tarn auth clients ls lists the clients"}` + "\n"
