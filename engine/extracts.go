@@ -25,6 +25,7 @@ type extraction struct {
 	stages []stage
 	warn   func() string // what a person should know; may be nil
 	look   *lookups
+	window *extract.WindowSink // nil without windows
 	stop   context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -251,11 +252,19 @@ func (e *Engine) addWindows(x *extraction, q extract.Query, look *lookups) error
 		Record: func(ctx context.Context, p tarn.Position) ([]byte, time.Time, error) {
 			return delivery.Original(ctx, delivery.Live(source), p)
 		}}
+	w.Late = func(n int, failed bool) {
+		outcome := "left_out"
+		if failed {
+			outcome = "failed"
+		}
+		e.metrics.ExtractLate.WithLabelValues(spec.Name, outcome).Add(float64(n))
+	}
 	if len(q.Tables) > 0 {
 		w.Lookup = look.current
 	}
 	cfg.Transform, cfg.Positions, cfg.BufferBytes = extract.WindowSteps(spec.Window), true, windowBuffer
-	cfg.Sink = extract.NewWindowSink(w)
+	x.window = extract.NewWindowSink(w)
+	cfg.Sink = x.window
 	if err := x.add(x.from, cfg); err != nil || to == x.to {
 		return err
 	}

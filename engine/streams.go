@@ -129,6 +129,10 @@ func (e *Engine) measureOnce(ctx context.Context, g gauges) error {
 		}
 	}
 	e.measureFunctions(g)
+	if err := e.measureExtracts(ctx, g); err != nil {
+		return err
+	}
+	e.measureTwins(g)
 	g.sweep()
 	for name, memory := range map[string]func(context.Context) (int64, error){"convert": e.convert.Memory, "query": e.queries.Memory} {
 		n, err := memory(ctx)

@@ -26,7 +26,11 @@ func (e *Engine) openTwins(ctx context.Context) (err error) {
 		}
 		db = e.twinDB
 	}
-	e.twins = twin.Open(db, twin.Options{MemoryBytes: e.budget.twins, Query: e.queryRows, Logger: e.log})
+	e.twins = twin.Open(db, twin.Options{MemoryBytes: e.budget.twins, Query: e.queryRows, Logger: e.log, Applied: func(name string, r twin.Result) {
+		for outcome, n := range map[string]int{"applied": r.Applied, "old": r.Old, "rejected": len(r.Rejected)} {
+			e.metrics.TwinUpdates.WithLabelValues(name, outcome).Add(float64(n))
+		}
+	}})
 	return nil
 }
 

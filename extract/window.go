@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,6 +34,9 @@ type WindowOptions struct {
 	Dir     string                 // for files on their way
 	// CloseAtEnd completes all windows when everything in the stream has been read: for trials.
 	CloseAtEnd bool
+	// Late is told how many records of a commit came too late, and whether they failed or were left out. Default:
+	// nobody is.
+	Late func(records int, failed bool)
 	// Record returns the bytes of a record and when it was accepted, for project.LateFailed.
 	Record func(ctx context.Context, p tarn.Position) (rec []byte, arrival time.Time, err error)
 }
@@ -58,6 +62,28 @@ type WindowSink struct {
 	state windowState
 	next  map[int]uint64 // the offset to read next, by shard
 	due   int64          // of sessions: no window ends before
+
+	kept atomic.Pointer[Kept]
+}
+
+// Kept is the records that are kept for open windows. Those of others that lie in one file with them count too.
+type Kept struct{ Records, Bytes int64 }
+
+// Kept returns what the windows hold, as of the last commit.
+func (s *WindowSink) Kept() Kept {
+	if k := s.kept.Load(); k != nil {
+		return *k
+	}
+	return Kept{}
+}
+
+// count makes Kept that of the state.
+func (s *WindowSink) count() {
+	var k Kept
+	for _, g := range s.state.Segments {
+		k.Records, k.Bytes = k.Records+g.Rows, k.Bytes+g.Bytes
+	}
+	s.kept.Store(&k)
 }
 
 // NewWindowSink returns a sink that has done nothing yet.
@@ -100,6 +126,7 @@ func (s *WindowSink) Begin(ctx context.Context) (map[string][]byte, []table.Prog
 		return nil, nil, err
 	}
 	s.begun = true
+	s.count()
 	return docs, rows, nil
 }
 
@@ -171,6 +198,10 @@ func (s *WindowSink) commit(ctx context.Context, rows delivery.SinkRows, c table
 	}
 	old := s.state
 	s.state, s.due = r.state, r.due
+	s.count()
+	if s.o.Late != nil && retry == nil && r.late > 0 {
+		s.o.Late(int(r.late), r.failsLate())
+	}
 	return s.drop(ctx, old)
 }
 
@@ -183,6 +214,7 @@ type round struct {
 	commit   *table.Commit
 	retry    *windowRetry // the rows are of failed records
 	columns  []tarn.Field // of the records
+	late     int64        // records
 	live     int64        // records of open sessions; -1 when they were not counted
 	affected []int64      // starts of windows that were delivered and got more records since
 	files    []string
@@ -231,6 +263,7 @@ func (r *round) take(ctx context.Context, files []string) error {
 			r.leaveOut(shard, uint64(n))
 		}
 	}
+	r.late = late
 	if late > 0 && r.failsLate() {
 		if err := r.failLate(ctx, conn); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
 
 	"github.com/google/uuid"
@@ -40,6 +41,7 @@ type windowState struct {
 type segment struct {
 	Key      string // in the state bucket
 	Rows     int64
+	Bytes    int64
 	Min, Max int64 // times of its records
 	Level    int   // how often they have been merged
 }
@@ -82,6 +84,11 @@ func (r *round) keep(ctx context.Context, db copier, sql string, seg segment) er
 	if _, err := db.Copy(ctx, sql, duck.CopyOptions{Path: file, Compression: "snappy"}); err != nil {
 		return err
 	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	seg.Bytes = info.Size()
 	seg.Key = r.StreamSink.o.Delivery + "/window-" + uuid.NewString() + ".parquet"
 	if err := r.StreamSink.o.State.PutFile(ctx, seg.Key, file); err != nil {
 		return err

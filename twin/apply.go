@@ -71,6 +71,7 @@ func (t *Twin) Apply(ctx context.Context, b Batch) (Result, error) {
 	kept := slices.DeleteFunc(news, t.surpassed)
 	if len(kept) == 0 && len(b.Progress) == 0 && b.Tx == nil {
 		res.Old = len(b.Updates) - len(res.Rejected)
+		t.tell(res)
 		return res, nil
 	}
 	var won []change
@@ -108,10 +109,17 @@ func (t *Twin) Apply(ctx context.Context, b Batch) (Result, error) {
 		return Result{}, err
 	}
 	res.Applied, res.Old = len(won), len(b.Updates)-len(res.Rejected)-len(won)
+	t.tell(res)
 	if err := t.publish(context.WithoutCancel(ctx), version, won); err != nil {
 		t.s.o.Logger.Warn("changes of a twin are shown late", "twin", t.name, "error", err)
 	}
 	return res, nil
+}
+
+func (t *Twin) tell(res Result) {
+	if t.s.o.Applied != nil {
+		t.s.o.Applied(t.name, res)
+	}
 }
 
 // change is a new value of one metric.

@@ -139,6 +139,7 @@ func (t *Twin) Watch(filter WatchFilter, after int64) (*Watcher, error) {
 		t.s.watchers.Add(-1)
 		return nil, &tarn.Error{Code: tarn.CodeBusy, Detail: "too many connections watch twins already", Hint: "try again in a moment"}
 	}
+	t.watching.Add(1)
 	f := t.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -164,6 +165,7 @@ func (w *Watcher) Last() int64 { return w.last }
 func (w *Watcher) Close() {
 	if !w.stopped {
 		w.stopped = true
+		w.t.watching.Add(-1)
 		w.t.s.watchers.Add(-1)
 	}
 }

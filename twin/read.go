@@ -255,6 +255,7 @@ type Status struct {
 	Components int   // in memory, with those that have expired and are not deleted yet
 	Metrics    int
 	Complete   bool // everything is in memory
+	Watchers   int
 }
 
 // Status returns how the twin is doing.
@@ -262,7 +263,7 @@ func (t *Twin) Status() Status {
 	c, m := t.cache.count()
 	t.feed.mu.Lock()
 	defer t.feed.mu.Unlock()
-	st := Status{Version: t.feed.floor, Components: c, Metrics: m, Complete: t.cache.coverage.Load().all}
+	st := Status{Version: t.feed.floor, Components: c, Metrics: m, Complete: t.cache.coverage.Load().all, Watchers: int(t.watching.Load())}
 	for _, b := range t.feed.batches {
 		st.Version = max(st.Version, b.version)
 	}

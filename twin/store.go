@@ -27,9 +27,11 @@ type Options struct {
 	Shared bool
 	// Query runs SQL over the lake, for twins with a history: the names of the columns, and the rows as
 	// encoding/json decodes them, with json.Number for numbers.
-	Query  func(ctx context.Context, sql string, params []any) (columns []string, rows []map[string]any, err error)
-	Clock  func() time.Time // default time.Now
-	Logger *slog.Logger     // default discards
+	Query func(ctx context.Context, sql string, params []any) (columns []string, rows []map[string]any, err error)
+	// Applied is told what became of each batch that committed. Default: nobody is.
+	Applied func(twin string, r Result)
+	Clock   func() time.Time // default time.Now
+	Logger  *slog.Logger     // default discards
 }
 
 // WALBytes is metadb.Options.WALBytes of a database that only a Store writes to.
@@ -221,6 +223,8 @@ type Twin struct {
 	spec  atomic.Pointer[Spec]
 	cache *cache
 	feed  *feed
+
+	watching atomic.Int64 // Watchers
 
 	write   sync.Mutex // one writer at a time in this process; those of others wait in the database
 	version int64      // the newest that cache and feed know

@@ -53,6 +53,15 @@ type Metrics struct {
 	SourceRuns          *prometheus.CounterVec   // pipeline, outcome: "ok" or a tarn.Code
 	SourceRecords       *prometheus.CounterVec   // pipeline: records appended by runs
 
+	// Extracts and twins. What extracts deliver is among the deliveries.
+	ExtractLate         *prometheus.CounterVec // extract, outcome: late records, "left_out" or "failed"
+	ExtractWindowBytes  *prometheus.GaugeVec   // extract: records kept for open windows, on the disk
+	ExtractWindowedRows *prometheus.GaugeVec   // extract: how many those are
+	TwinValues          *prometheus.GaugeVec   // twin: values in memory
+	TwinUpdates         *prometheus.CounterVec // twin, outcome: "applied", "old" or "rejected"
+	TwinWatchers        *prometheus.GaugeVec   // twin: connections that watch its changes
+	TwinMemoryBytes     prometheus.Gauge       // of all values in memory
+
 	// Queries.
 	QuerySeconds *prometheus.HistogramVec // outcome: "ok" or a tarn.Code
 	QueryRows    prometheus.Counter
@@ -111,6 +120,14 @@ func New(reg prometheus.Registerer) *Metrics {
 		FunctionWorkers:     f.gauges("function_workers", "Worker processes, by what they do.", "function", "state"),
 		SourceRuns:          f.counters("source_runs_total", "Runs of source functions that ended, by outcome.", "pipeline", "outcome"),
 		SourceRecords:       f.counters("source_records_total", "Records that runs of source functions appended.", "pipeline"),
+
+		ExtractLate:         f.counters("extract_late_records_total", "Records that came too late for their windows, by what became of them.", "extract", "outcome"),
+		ExtractWindowBytes:  f.gauges("extract_window_bytes", "Disk space of the records that are kept for open windows.", "extract"),
+		ExtractWindowedRows: f.gauges("extract_window_records", "Records that are kept for open windows.", "extract"),
+		TwinValues:          f.gauges("twin_values", "Values of a twin in memory.", "twin"),
+		TwinUpdates:         f.counters("twin_updates_total", "Updates of a twin: applied, old (not newer than what it had) or rejected.", "twin", "outcome"),
+		TwinWatchers:        f.gauges("twin_watchers", "Connections that watch the changes of a twin.", "twin"),
+		TwinMemoryBytes:     f.gauges("twin_memory_bytes", "Memory of the values of all twins.").With(nil),
 
 		QuerySeconds: f.histograms("query_seconds", "Time of SQL queries, by outcome.", latency, "outcome"),
 		QueryRows:    f.counters("query_rows_total", "Rows sent to SQL clients.").With(nil),
