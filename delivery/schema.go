@@ -10,9 +10,11 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/table"
 )
 
@@ -171,6 +173,9 @@ func (cv *converter) rewrite(ctx context.Context, o table.Rewrite) ([]table.Data
 		exprs = append(exprs, e+" AS "+tarn.QuoteIdent(f.Name))
 		write.Fields = append(write.Fields, f)
 	}
+	if err := os.MkdirAll(cv.dir, 0o755); err != nil { // a worker that is held back has made none
+		return nil, err
+	}
 	out := filepath.Join(cv.dir, fmt.Sprintf("rewrite-%d.parquet", cv.serial.Add(1)))
 	defer os.Remove(out)
 	done, err := cv.slot(ctx)
@@ -191,6 +196,15 @@ func (cv *converter) rewrite(ctx context.Context, o table.Rewrite) ([]table.Data
 	key := path.Join(o.Table.Prefix, table.PartitionPath(o.Table.Partition, o.Partition), uuid.NewString()+".parquet")
 	f.Path = cv.bucket.URL(key)
 	return []table.DataFile{f}, cv.bucket.PutFile(ctx, key, out)
+}
+
+// Rewriter returns a table.Rewriter for tables that no worker delivers to. dir is a folder on the local
+// disk, made when needed; heavy is that of Config.
+func Rewriter(db *duck.DB, bucket lake.Bucket, dir, compression string, heavy *semaphore.Weighted) table.Rewriter {
+	if compression == "none" {
+		compression = "uncompressed"
+	}
+	return (&converter{db: db, bucket: bucket, dir: dir, compression: compression, heavy: heavy}).rewrite
 }
 
 // Rewrite is a table.Rewriter for the worker's table.

@@ -40,17 +40,22 @@ func (e *Engine) maintain() {
 		e.maintainCleaned(last)
 		e.maintainFiles(last)
 		for _, d := range e.running.Load().eachDelivery() {
-			if d.spec.Table == "" {
-				continue
+			if d.spec.Table != "" {
+				e.maintainTable(d.spec, last)
 			}
-			for _, task := range e.dueTasks(d.spec, last) {
-				doc, err := e.runTask(e.ctx, d.spec.Table, task)
-				if err != nil && e.ctx.Err() == nil && tarn.CodeOf(err) != tarn.CodeNotFound {
-					e.log.Error("table maintenance failed", "table", d.spec.Table, "task", task, "error", err)
-				} else if err == nil {
-					e.log.Debug("table maintenance", "table", d.spec.Table, "task", task, "detail", doc.Detail)
-				}
-			}
+		}
+		e.maintainKept(last)
+	}
+}
+
+// maintainTable runs what is due for one table.
+func (e *Engine) maintainTable(d project.Delivery, last map[string]time.Time) {
+	for _, task := range e.dueTasks(d, last) {
+		doc, err := e.runTask(e.ctx, d.Table, task)
+		if err != nil && e.ctx.Err() == nil && tarn.CodeOf(err) != tarn.CodeNotFound {
+			e.log.Error("table maintenance failed", "table", d.Table, "task", task, "error", err)
+		} else if err == nil {
+			e.log.Debug("table maintenance", "table", d.Table, "task", task, "detail", doc.Detail)
 		}
 	}
 }
@@ -92,16 +97,15 @@ func (e *Engine) runTask(ctx context.Context, name, task string) (server.Mainten
 	e.maintenance.Lock()
 	defer e.maintenance.Unlock()
 	doc := server.MaintenanceDoc{Table: name, Task: task}
-	d, w := e.delivery(name)
-	if w == nil {
-		return doc, &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("no delivery writes a table %q", name), Hint: "tarn tables ls lists the tables"}
+	d, rewrite, err := e.upkeep(ctx, name)
+	if err != nil {
+		return doc, err
 	}
 	began := time.Now()
-	var err error
 	switch task {
 	case "compact":
 		var r table.CompactResult
-		r, err = e.store.Compact(ctx, name, w.Rewrite, table.CompactOptions{TargetBytes: d.FileBytes})
+		r, err = e.store.Compact(ctx, name, rewrite, table.CompactOptions{TargetBytes: d.FileBytes})
 		doc.FilesBefore, doc.FilesAfter = r.FilesIn, r.FilesOut
 		doc.Detail = fmt.Sprintf("%d files became %d, %d rows", r.FilesIn, r.FilesOut, r.Rows)
 	case "expire":

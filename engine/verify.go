@@ -28,7 +28,6 @@ func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, e
 		if err != nil {
 			return v, err
 		}
-		var rowsOut uint64
 		for shard := range p.stream.Shards() {
 			a, err := e.account(ctx, p, name, shard, rows, problem)
 			if err != nil {
@@ -41,18 +40,15 @@ func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, e
 					Detail: fmt.Sprintf("warning: %d records expired before they were delivered; see stream.retention and the log", a.Expired)})
 			}
 		}
-		for _, r := range rows {
-			rowsOut += r.RowsOut
-		}
 		if st == nil {
 			continue
 		}
-		if uint64(st.Rows) != rowsOut {
-			problem(name, "commits delivered %d rows, the table's snapshot counts %d", rowsOut, st.Rows)
-		}
-		if err := e.verifyFiles(ctx, st, deep, problem); err != nil {
+		if err := e.verifyRows(ctx, st, rows, deep, problem); err != nil {
 			return v, err
 		}
+	}
+	if err := e.verifyKept(ctx, &v, deep, problem); err != nil {
+		return v, err
 	}
 	if err := e.verifyRaw(ctx, &v, deep, problem); err != nil {
 		return v, err
@@ -205,6 +201,18 @@ func (e *Engine) failedRecords(ctx context.Context, name, stream string) (stored
 		}
 	}
 	return stored, counted, nil
+}
+
+// verifyRows checks that a table has the rows that were committed, in files that are there.
+func (e *Engine) verifyRows(ctx context.Context, st *table.State, rows []table.ProgressRow, deep *reading, problem func(string, string, ...any)) error {
+	var out uint64
+	for _, r := range rows {
+		out += r.RowsOut
+	}
+	if uint64(st.Rows) != out {
+		problem(st.Name, "commits delivered %d rows, the table's snapshot counts %d", out, st.Rows)
+	}
+	return e.verifyFiles(ctx, st, deep, problem)
 }
 
 // verifyFiles checks that the files of a snapshot are there, with the sizes and rows it counts; deep

@@ -179,6 +179,7 @@ type VerifyDoc struct {
 	OK       bool            `json:"ok"`
 	At       time.Time       `json:"at"`
 	Accounts []VerifyAccount `json:"accounts"`
+	Kept     []string        `json:"kept,omitempty" doc:"Tables that nothing delivers to, a replay's for example: their rows, files and failed records were checked too"`
 	Problems []VerifyProblem `json:"problems,omitempty"`
 	Notes    []VerifyProblem `json:"notes,omitempty" doc:"What adds up, but somebody should know"`
 	Totals   VerifyTotals    `json:"totals"`

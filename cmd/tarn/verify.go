@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,8 @@ func (a *app) verifyCommand() *cobra.Command {
 		Long: `Counts, for every stream and shard and every table it feeds, the records that were accepted,
 and those that are in the table, left out by the pipeline's SQL, failed, pending, expired by
 retention before delivery, or lost because the stream's storage was damaged. Exit status 1 when a sum
-does not add up or something is lost; what is lost is named.
+does not add up or something is lost; what is lost is named. Of tables that nothing delivers to, such as
+those of tarn replay --into, the rows, files and failed records are checked.
 
 Files are looked at by name and size. With --deep each is read: data files are decoded and their rows
 counted, raw backups are compared with their checksums, and originals of dropped files with their hashes.`,
@@ -95,6 +97,9 @@ func (a *app) printVerify(doc server.VerifyDoc) error {
 	}
 	for _, n := range doc.Notes {
 		fmt.Fprintf(a.out, "note: %s: %s\n", screen.Visible(n.Subject), screen.Visible(n.Detail))
+	}
+	if len(doc.Kept) > 0 {
+		fmt.Fprintf(a.out, "also checked, though nothing delivers to them: %s\n", screen.Visible(strings.Join(doc.Kept, ", ")))
 	}
 	if doc.OK {
 		fmt.Fprintln(a.out, "every accepted record is accounted for")

@@ -86,6 +86,18 @@ func (j Jobs) Get(ctx context.Context, id string) (Job, error) {
 	return job, json.Unmarshal(doc, &job)
 }
 
+// Made returns the replays that have made tables, by table.
+func (j Jobs) Made(ctx context.Context) (map[string]Job, error) {
+	jobs, err := j.query(ctx, fmt.Sprintf("SELECT doc FROM replays WHERE state = '%s' ORDER BY created_at", Done))
+	made := map[string]Job{}
+	for _, job := range jobs {
+		if job.Into != "" {
+			made[job.Into] = job
+		}
+	}
+	return made, err
+}
+
 // maxListed bounds List.
 const maxListed = 200
 
@@ -95,7 +107,11 @@ func (j Jobs) List(ctx context.Context, unfinished bool) ([]Job, error) {
 	if unfinished {
 		where = fmt.Sprintf("WHERE state IN ('%s', '%s') ", Running, Canceling)
 	}
-	rows, err := j.DB.Query(ctx, fmt.Sprintf("SELECT doc FROM replays %sORDER BY created_at DESC, id LIMIT %d", where, maxListed))
+	return j.query(ctx, fmt.Sprintf("SELECT doc FROM replays %sORDER BY created_at DESC, id LIMIT %d", where, maxListed))
+}
+
+func (j Jobs) query(ctx context.Context, q string) ([]Job, error) {
+	rows, err := j.DB.Query(ctx, q)
 	if err != nil {
 		return nil, err
 	}
