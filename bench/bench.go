@@ -99,9 +99,10 @@ func (o *Options) complete() error {
 // session is what the scenarios of one run share.
 type session struct {
 	Options
-	dir    string
-	events *events
-	number int // of the next server's folder
+	dir     string
+	events  *events
+	number  int      // of the next server's folder
+	leftOut []string // see Report
 }
 
 // Run measures and returns the report. After an error of one scenario the report holds the rows
@@ -136,7 +137,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		for i := range rows {
 			rows[i].Scenario = sc.name
 		}
-		r.Rows = append(r.Rows, rows...)
+		r.Rows, r.LeftOut = append(r.Rows, rows...), s.leftOut
 		r.Seconds = time.Since(r.Started).Seconds()
 		if err != nil {
 			return r, fmt.Errorf("%s: %w", sc.name, err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,7 +99,7 @@ func TestReport(t *testing.T) {
 			Row{Name: "last 50", Value: 20, Unit: "ms"}.to("the first", 10).ratioAtMost(1.5),
 			Row{Name: "fresh", Value: 250, Unit: "ms"}.atMost(1000),
 			Row{Name: "some rate", Value: 3, Unit: "/s"}.atLeast(5),
-		}}
+		}, LeftOut: []string{"functions in Node: node is not on this machine"}}
 	var b bytes.Buffer
 	if err := r.WriteTable(&b); err != nil {
 		t.Fatal(err)
@@ -114,6 +115,7 @@ fresh      250        ms               ≤ 1,000 ms         met
 some rate  3          /s               ≥ 5 /s             MISSED
 
 floor: nothing but DuckDB
+not measured: functions in Node: node is not on this machine
 2 targets are missed.
 `
 	if b.String() != want {
@@ -126,6 +128,31 @@ floor: nothing but DuckDB
 	var back Report
 	if err := json.Unmarshal(b.Bytes(), &back); err != nil || len(back.Missed()) != 2 || back.Rows[1].Ratio != 0.6 {
 		t.Errorf("%v: %s", err, b.String())
+	}
+}
+
+// TestLeftOut: what a machine cannot measure is named.
+func TestLeftOut(t *testing.T) {
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("go is not installed")
+	}
+	names := func(langs []language) (text string) {
+		for _, l := range langs {
+			text += l.name
+		}
+		return text
+	}
+	inside, out, err := languages(t.Context(), t.TempDir())
+	if err != nil || !strings.HasSuffix(names(inside), "Go") || strings.Contains(strings.Join(out, " "), "Go") {
+		t.Errorf("in the source: %s without %q, %v", names(inside), out, err)
+	}
+	if len(inside) == 1 {
+		t.Skip("neither python3 nor node is installed")
+	}
+	t.Chdir(t.TempDir())
+	runs, out, err := languages(t.Context(), t.TempDir())
+	if err != nil || strings.Contains(names(runs), "Go") || !strings.Contains(strings.Join(out, "\n"), "functions in Go: its handler is compiled from Tarn's source") {
+		t.Errorf("outside: %s without %q, %v", names(runs), out, err)
 	}
 }
 

@@ -41,10 +41,11 @@ type language struct {
 	bare    []string // command of the bare loop; the event's file and the count follow
 }
 
-// languages writes the handlers to dir and returns those that this machine can run.
-func languages(ctx context.Context, dir string) ([]language, error) {
+// languages writes the handlers to dir and returns those that this machine can run, and of each other one
+// why it cannot.
+func languages(ctx context.Context, dir string) (runs []language, leftOut []string, err error) {
 	if err := os.CopyFS(dir, handlers); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	code := filepath.Join(dir, "handlers")
 	goes := filepath.Join(dir, "go")
@@ -56,29 +57,42 @@ func languages(ctx context.Context, dir string) ([]language, error) {
 			[]string{"node", filepath.Join(code, "bare.mjs"), code, "app.handler"}},
 		{"Go", "go", function.Spec{Dir: goes, Runtime: function.RuntimeProvided, Handler: "transform"}, []string{bootstrap}},
 	}
-	all = slices.DeleteFunc(all, func(l language) bool { _, err := exec.LookPath(l.program); return err != nil })
-	// The Go handler is compiled where Tarn's source is at hand.
-	build := exec.CommandContext(ctx, "go", "build", "-o", bootstrap, "github.com/tarn-data/tarn/bench/handlers/gohandler")
-	if out, err := build.CombinedOutput(); err != nil && slices.ContainsFunc(all, func(l language) bool { return l.name == "Go" }) {
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("go build: %w: %s", err, out)
+	for _, l := range all {
+		why := ""
+		if _, err := exec.LookPath(l.program); err != nil {
+			why = l.program + " is not on this machine"
+		} else if l.name == "Go" && buildGo(ctx, bootstrap) != nil {
+			why = "its handler is compiled from Tarn's source; run tarn bench in a checkout of it"
 		}
-		all = slices.DeleteFunc(all, func(l language) bool { return l.name == "Go" })
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		if why == "" {
+			runs = append(runs, l)
+		} else {
+			leftOut = append(leftOut, "functions in "+l.name+": "+why)
+		}
 	}
-	if len(all) == 0 {
-		return nil, errors.New("neither python3 nor node nor Tarn's source with go is on this machine")
+	if len(runs) == 0 {
+		return nil, nil, errors.New("neither python3 nor node nor Tarn's source with go is on this machine")
 	}
-	return all, nil
+	return runs, leftOut, nil
+}
+
+// buildGo compiles the Go handler, which takes Tarn's source in the working folder.
+func buildGo(ctx context.Context, to string) error {
+	return exec.CommandContext(ctx, "go", "build", "-o", to, "github.com/tarn-data/tarn/bench/handlers/gohandler").Run()
 }
 
 // functions measures what running a handler in the function host costs next to a bare loop over it.
 func functions(ctx context.Context, s *session) ([]Row, error) {
 	dir := filepath.Join(s.dir, "functions")
 	defer os.RemoveAll(dir)
-	langs, err := languages(ctx, dir)
+	langs, leftOut, err := languages(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
+	s.leftOut = append(s.leftOut, leftOut...)
 	event := functionEvent()
 	file := filepath.Join(dir, "event.json")
 	if err := os.WriteFile(file, event, 0o644); err != nil {

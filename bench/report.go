@@ -20,6 +20,7 @@ type Report struct {
 	EventBytes float64   `json:"event_bytes"` // mean size of an event
 	Runs       int       `json:"runs"`
 	Rows       []Row     `json:"rows"`
+	LeftOut    []string  `json:"left_out,omitempty"` // what this machine cannot measure, and why
 }
 
 // Row is one measured number.
@@ -110,6 +111,9 @@ func (r Report) WriteTable(w io.Writer) error {
 			seen[row.Note] = true
 			fmt.Fprintf(w, "%s: %s\n", row.Name, row.Note)
 		}
+	}
+	for _, text := range r.LeftOut {
+		fmt.Fprintf(w, "not measured: %s\n", text)
 	}
 	missed := len(r.Missed())
 	if missed == 0 {

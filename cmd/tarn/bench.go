@@ -18,7 +18,9 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure this machine: Tarn next to bare DuckDB in one run",
 		Long: `Starts servers of its own in fresh folders, loads them over HTTP, and prints every figure with its
-ratio to bare DuckDB doing the same work in the same run. It ends with status 1 when a target is missed.`,
+ratio to bare DuckDB doing the same work in the same run. What this machine cannot measure is named: the
+function in Go, for example, is compiled where Tarn's source is the working folder. It ends with status 1
+when a target is missed.`,
 		Example: "  tarn bench\n  tarn bench --events 200000 --only throughput,query\n  tarn bench --json > results.json",
 		Args:    args(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {

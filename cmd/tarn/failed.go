@@ -177,8 +177,8 @@ func (a *app) failedRetryCommand() *cobra.Command {
 		Long: `Runs the kept bytes of failed records through today's functions, steps and schema. The new rows are
 committed together with the end of the failed records, so that each record is in its table, its
 database, the zone cleaned or where its extract brings it, or among the failed ones, never both. What
-fails again stays, with the new reason. In a database with mode upsert, a record that is retried replaces the row of its key,
-also one that a newer record wrote. Exit status 1 when any failed.`,
+fails again stays, with the new reason. In a database with mode upsert, a record that is retried
+replaces the row of its key, also one that a newer record wrote. Exit status 1 when any failed.`,
 		Example: "  tarn failed retry 17 18\n  tarn failed retry --pipeline telemetry\n  tarn failed retry --stage function --since 2h\n  tarn failed retry --all",
 		Args:    args(0, -1, ""),
 		RunE: func(c *cobra.Command, ids []string) error {
