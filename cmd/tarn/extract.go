@@ -50,7 +50,7 @@ func (a *app) extractLs(ctx context.Context) error {
 	for _, x := range doc.Extracts {
 		for _, text := range []string{x.LastError, x.Warning} {
 			if text != "" {
-				fmt.Fprintf(a.out, "%s: %s\n", x.Name, screen.Visible(text))
+				a.tell("%s: %s", x.Name, text)
 			}
 		}
 	}

@@ -64,7 +64,7 @@ func (a *app) functionsLs(ctx context.Context) error {
 	}
 	for _, f := range doc.Functions {
 		if text := cmp.Or(f.Fault, f.LastError); text != "" {
-			fmt.Fprintf(a.out, "%s: %s\n", f.Name, firstLine(text))
+			a.tell("%s: %s", f.Name, firstLine(text))
 		}
 	}
 	return nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,15 +49,15 @@ func (a *app) pipelinesLs(ctx context.Context) error {
 	}
 	for _, p := range doc.Pipelines {
 		if p.Source != nil {
-			fmt.Fprintf(a.out, "%s ← %s: %s\n", p.Name, p.Source.Function, screen.Visible(sourceText(p.Source)))
+			a.tell("%s ← %s: %s", p.Name, p.Source.Function, sourceText(p.Source))
 		}
 		if b := p.RawBackup; b != nil && b.LastError != "" {
-			fmt.Fprintf(a.out, "%s → %s: %s\n", p.Name, b.Table, screen.Visible(b.LastError))
+			a.tell("%s → %s: %s", p.Name, b.Table, b.LastError)
 		}
 		for _, d := range p.Deliveries {
 			for _, text := range []string{d.LastError, d.Warning} {
 				if text != "" {
-					fmt.Fprintf(a.out, "%s → %s: %s\n", p.Name, d.Table, screen.Visible(text))
+					a.tell("%s → %s: %s", p.Name, d.Table, text)
 				}
 			}
 		}

@@ -131,6 +131,11 @@ func (a *app) style() screen.Style {
 	return screen.Style{Width: width, Color: a.color(a.out)}
 }
 
+// tell prints a line of prose, broken between its words where the terminal ends.
+func (a *app) tell(format string, args ...any) {
+	fmt.Fprintln(a.out, screen.Text(screen.Visible(fmt.Sprintf(format, args...)), a.style().Width))
+}
+
 // needSubcommand is the RunE of commands that only group others.
 func needSubcommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {

@@ -93,13 +93,13 @@ func (a *app) printVerify(doc server.VerifyDoc) error {
 		return err
 	}
 	for _, p := range doc.Problems {
-		fmt.Fprintf(a.out, "%s: %s\n", screen.Visible(p.Subject), screen.Visible(p.Detail))
+		a.tell("%s: %s", p.Subject, p.Detail)
 	}
 	for _, n := range doc.Notes {
-		fmt.Fprintf(a.out, "note: %s: %s\n", screen.Visible(n.Subject), screen.Visible(n.Detail))
+		a.tell("note: %s: %s", n.Subject, n.Detail)
 	}
 	if len(doc.Kept) > 0 {
-		fmt.Fprintf(a.out, "also checked, though nothing delivers to them: %s\n", screen.Visible(strings.Join(doc.Kept, ", ")))
+		a.tell("also checked, though nothing delivers to them: %s", strings.Join(doc.Kept, ", "))
 	}
 	if doc.OK {
 		fmt.Fprintln(a.out, "every accepted record is accounted for")

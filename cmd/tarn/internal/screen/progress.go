@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/mattn/go-runewidth"
 )
 
 // Line is one line on a terminal that says how far something is. Elsewhere it is silent.
@@ -27,7 +29,9 @@ func (l *Line) Show(format string, args ...any) {
 		return
 	}
 	l.last, l.shown = time.Now(), true
-	fmt.Fprintf(l.w, "\r\x1b[K"+format, args...)
+	columns, _ := Terminal(l.w)
+	// A line that reaches the edge goes on below it, and could not be removed again.
+	fmt.Fprint(l.w, "\r\x1b[K"+runewidth.Truncate(Visible(fmt.Sprintf(format, args...)), columns-1, "…"))
 }
 
 // Clear removes the line.

@@ -2,6 +2,7 @@ package screen
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,4 +130,28 @@ func TestText(t *testing.T) {
 			t.Errorf("got %q, want %q", c.got, c.want)
 		}
 	}
+}
+
+// TestProse: prose is broken between words, and no line is wider than the terminal unless a word is.
+func TestProse(t *testing.T) {
+	for limit, want := range map[int]string{0: "a b c", 1: "a b c", 4: "a b\n  c", 80: "a b c"} {
+		if got := Text("a b c", limit); got != want {
+			t.Errorf("%d cells: got %q", limit, got)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		words := rapid.SliceOfN(rapid.StringMatching(`[^\s]{1,30}`), 1, 20).Draw(t, "words")
+		limit := rapid.IntRange(3, 100).Draw(t, "width")
+		var got []string
+		for _, l := range strings.Split(Text(strings.Join(words, " "), limit), "\n") {
+			in := strings.Split(strings.TrimPrefix(l, "  "), " ")
+			if width(l) > limit && len(in) > 1 {
+				t.Fatalf("line of %d cells over %d: %q", width(l), limit, l)
+			}
+			got = append(got, in...)
+		}
+		if !slices.Equal(got, words) {
+			t.Fatalf("got %q, want %q", got, words)
+		}
+	})
 }

@@ -161,6 +161,25 @@ func wrap(items []string, limit int) []string {
 	return lines
 }
 
+// Text breaks a line of prose between its words so that it fits a width in cells; what goes on is indented.
+// A word that is wider stays whole. 0 breaks nothing.
+func Text(s string, limit int) string {
+	const indent = "  "
+	if limit <= len(indent) {
+		return s
+	}
+	words := strings.Split(s, " ")
+	lines := []string{words[0]}
+	for _, w := range words[1:] {
+		if n := len(lines) - 1; width(lines[n])+1+width(w) <= limit {
+			lines[n] += " " + w
+		} else {
+			lines = append(lines, indent+w)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
 // total is the width of a table in cells.
 func total(widths []int, sep int) int {
 	n := sep * (len(widths) - 1)
