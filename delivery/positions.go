@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,9 +43,9 @@ func (c Config) positions() bool { return c.Positions && !c.Opaque }
 
 // placed is a run of lines of a chunk whose positions follow each other.
 type placed struct {
-	line   int // the first
 	shard  int
-	offset uint64
+	offset uint64 // of the first
+	count  int
 	arrive time.Time
 }
 
@@ -54,11 +55,12 @@ func (c *chunk) places() []placed {
 	for _, r := range c.ranges {
 		if n := len(out); n > 0 {
 			last := &out[n-1]
-			if last.shard == r.shard && last.offset+uint64(r.line-last.line) == r.offset && last.arrive.Equal(r.arrive) {
+			if last.shard == r.shard && last.offset+uint64(last.count) == r.offset && last.arrive.Equal(r.arrive) {
+				last.count += r.count
 				continue
 			}
 		}
-		out = append(out, placed{r.line, r.shard, r.offset, r.arrive})
+		out = append(out, placed{r.shard, r.offset, r.count, r.arrive})
 	}
 	return out
 }
@@ -69,27 +71,38 @@ func withPositions(relation string, in tarn.Schema, places []placed) string {
 	var kept []string
 	for _, f := range in.Fields {
 		if find(positionColumns, f.Name) == nil {
-			kept = append(kept, tarn.QuoteIdent(f.Name))
+			kept = append(kept, "__lines."+tarn.QuoteIdent(f.Name))
 		}
 	}
 	columns := strings.Join(append(kept, ""), ", ")
+	from := " FROM " + relation + " AS __lines"
 	switch len(places) {
 	case 0:
-		return "(SELECT " + columns + "0::INTEGER AS " + ShardColumn + ", 0::BIGINT AS " + OffsetColumn + ", TIMESTAMP '1970-01-01' AS " + ArrivalColumn + " FROM " + relation + ")"
+		return "(SELECT " + columns + "0::INTEGER AS " + ShardColumn + ", 0::BIGINT AS " + OffsetColumn + ", TIMESTAMP '1970-01-01' AS " + ArrivalColumn + from + ")"
 	case 1:
 		p := places[0]
-		return fmt.Sprintf("(SELECT %s%d::INTEGER AS %s, row_number() OVER () + %d AS %s, %s AS %s FROM %s)", columns, p.shard, ShardColumn,
-			int64(p.offset)-int64(p.line)-1, OffsetColumn, timestamp(p.arrive), ArrivalColumn, relation)
+		return fmt.Sprintf("(SELECT %s%d::INTEGER AS %s, row_number() OVER () + %d AS %s, %s AS %s%s)", columns, p.shard, ShardColumn,
+			int64(p.offset)-1, OffsetColumn, timestamp(p.arrive), ArrivalColumn, from)
 	}
-	var b strings.Builder
-	for i, p := range places {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "(%d::BIGINT, %d::INTEGER, %d::BIGINT, %s)", p.line, p.shard, int64(p.offset)-int64(p.line), timestamp(p.arrive))
+	return fmt.Sprintf("(SELECT %s__places.__shard AS %s, __places.__offset AS %s, __places.__arrive AS %s%s POSITIONAL JOIN (%s) AS __places)",
+		columns, ShardColumn, OffsetColumn, ArrivalColumn, from, positionsOf(places))
+}
+
+// positionsOf is a SELECT of one row for each line. The numbers travel as texts, which cost the parser
+// nothing: chunks of small requests have thousands of runs.
+func positionsOf(places []placed) string {
+	var shards, firsts, nexts, arrivals []byte
+	for _, p := range places {
+		shards = append(strconv.AppendInt(shards, int64(p.shard), 10), ',')
+		firsts = append(strconv.AppendUint(firsts, p.offset, 10), ',')
+		nexts = append(strconv.AppendUint(nexts, p.offset+uint64(p.count), 10), ',')
+		arrivals = append(strconv.AppendInt(arrivals, p.arrive.UnixMicro(), 10), ',')
 	}
-	return fmt.Sprintf("(SELECT %s__place.shard AS %s, __numbered.__line + __place.delta AS %s, __place.arrive AS %s FROM (SELECT *, row_number() OVER () - 1 AS __line FROM %s) AS __numbered "+
-		"ASOF JOIN (VALUES %s) AS __place(line, shard, delta, arrive) ON __numbered.__line >= __place.line)", columns, ShardColumn, OffsetColumn, ArrivalColumn, relation, b.String())
+	list := func(b []byte, of string) string {
+		return fmt.Sprintf("unnest(string_split('%s', ',')::%s[])", b[:len(b)-1], of)
+	}
+	return fmt.Sprintf("SELECT __shard, unnest(range(__first, __next)) AS __offset, make_timestamp(__arrive) AS __arrive FROM (SELECT %s AS __shard, %s AS __first, %s AS __next, %s AS __arrive)",
+		list(shards, "INTEGER"), list(firsts, "BIGINT"), list(nexts, "BIGINT"), list(arrivals, "BIGINT"))
 }
 
 func timestamp(t time.Time) string {

@@ -93,13 +93,15 @@ func NewWindowSink(o WindowOptions) *WindowSink {
 	return s
 }
 
-// WindowSteps is the transform before a WindowSink: records without a usable time fail.
+// WindowSteps is the transform before a WindowSink: records without a usable time fail, the others get
+// the column __us.
 func WindowSteps(w *project.Window) []delivery.Step {
+	at := "TRY_CAST(" + tarn.QuoteIdent(w.Time) + " AS TIMESTAMP)"
+	timed := delivery.Step{Transform: project.Transform{SQL: "SELECT *, epoch_us(" + at + ") AS " + timeColumn + " FROM records"}, RowByRow: true}
 	if w.Time == delivery.ArrivalColumn {
-		return nil
+		return []delivery.Step{timed}
 	}
-	return []delivery.Step{{Transform: project.Transform{Validate: []project.Rule{{Name: "event_time",
-		Condition: "TRY_CAST(" + tarn.QuoteIdent(w.Time) + " AS TIMESTAMP) IS NOT NULL", OnFail: project.FailRecord}}}}}
+	return []delivery.Step{{Transform: project.Transform{Validate: []project.Rule{{Name: "event_time", Condition: at + " IS NOT NULL", OnFail: project.FailRecord}}}}, timed}
 }
 
 // Begin implements delivery.Sink.
@@ -236,92 +238,6 @@ func (r *round) cleanUp() {
 // allowed is how far a record may lie behind its shard, in microseconds.
 func (s *WindowSink) allowed() int64 {
 	return (s.o.Window.Lateness + s.o.Window.UpdateFor).Microseconds()
-}
-
-// take judges the records of a batch, and keeps those that are not late.
-func (r *round) take(ctx context.Context, files []string) error {
-	conn, err := r.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := conn.Exec(ctx, "CREATE TEMP TABLE batch AS "+r.judged(files)); err != nil {
-		return err
-	}
-	counts, err := conn.Values(ctx, "SELECT record_shard::BIGINT, max(__us), count(*) FILTER (__late), count(*) FROM batch GROUP BY 1 ORDER BY 1")
-	if err != nil {
-		return err
-	}
-	var late, all int64
-	for _, row := range counts {
-		shard, newest, n := int(row[0].(int64)), row[1].(int64), row[2].(int64)
-		if have, ok := r.state.Newest[shard]; r.retry == nil && (!ok || newest > have) {
-			r.state.Newest[shard] = newest
-		}
-		late, all = late+n, all+row[3].(int64)
-		if n > 0 && !r.failsLate() {
-			r.leaveOut(shard, uint64(n))
-		}
-	}
-	r.late = late
-	if late > 0 && r.failsLate() {
-		if err := r.failLate(ctx, conn); err != nil {
-			return err
-		}
-	}
-	if late == all {
-		return nil
-	}
-	if r.o.Window.UpdateFor > 0 && r.state.Closed > noTime {
-		if r.affected, err = r.reopened(ctx, conn); err != nil {
-			return err
-		}
-	}
-	span, err := conn.Values(ctx, "SELECT min(__us), max(__us) FROM batch WHERE NOT __late")
-	if err != nil {
-		return err
-	}
-	seg := segment{Rows: all - late, Min: span[0][0].(int64), Max: span[0][1].(int64)}
-	r.due = min(r.due, seg.Min+r.o.Window.Gap.Microseconds())
-	return r.keep(ctx, conn, "SELECT * EXCLUDE (__late) FROM batch WHERE NOT __late", seg)
-}
-
-// failsLate reports whether late records fail. One that is tried again is never dropped by that.
-func (r *round) failsLate() bool { return r.retry != nil || r.o.Window.Late == project.LateFailed }
-
-// leaveOut counts late records that are left out.
-func (r *round) leaveOut(shard int, n uint64) {
-	for i := range r.commit.Progress {
-		if p := &r.commit.Progress[i]; p.Shard == shard {
-			p.Dropped += n
-			p.RowsOut -= min(n, p.RowsOut)
-		}
-	}
-}
-
-// failLate makes failed records of late ones.
-func (r *round) failLate(ctx context.Context, conn *duck.Conn) error {
-	rows, err := conn.Values(ctx, "SELECT record_shard::BIGINT, record_offset, record_arrival, __us FROM batch WHERE __late ORDER BY 1, 2")
-	if err != nil {
-		return err
-	}
-	failed := failures{commit: r.commit}
-	why := " lies further behind than the lateness allows"
-	if r.retry != nil {
-		why = " lies in windows that have been delivered"
-	}
-	for _, row := range rows {
-		at := tarn.Position{Shard: int(row[0].(int64)), Offset: uint64(row[1].(int64))}
-		arrival, _ := row[2].(time.Time)
-		rec, _, err := r.o.Record(ctx, at)
-		if err != nil { // retention may have taken it meanwhile
-			r.StreamSink.o.Logger.Warn("a late record cannot be read again and fails without its bytes", "position", at, "error", err)
-		}
-		failed.add(table.FailedRecord{Pipeline: r.o.Extract, Table: r.StreamSink.o.Delivery, Stream: r.o.From, Shard: at.Shard, Offset: at.Offset, Stage: "late", Code: tarn.CodeInvalid,
-			Reason:   "its time " + time.UnixMicro(row[3].(int64)).UTC().Format(time.RFC3339Nano) + why,
-			Attempts: 1, Arrival: arrival, FailedAt: time.Now().UTC(), Record: rec})
-	}
-	return nil
 }
 
 // close runs the SQL over the windows that are complete, and returns the file of its rows, or "".

@@ -16,56 +16,8 @@ const (
 	startColumn    = "window_start"
 	endColumn      = "window_end"
 	revisionColumn = "window_revision" // 0, and more each time a window is delivered again
+	timeColumn     = "__us"            // the time of a record, which WindowSteps adds
 )
-
-// judged is the SELECT of a batch with the time of each record and whether it is late.
-func (r *round) judged(files []string) string {
-	late := r.lateSQL()
-	if r.retry != nil {
-		late = r.closedSQL()
-	}
-	return "SELECT *, " + late + " AS __late FROM (SELECT *, epoch_us(CAST(" + tarn.QuoteIdent(r.o.Window.Time) + " AS TIMESTAMP)) AS __us FROM " + duck.ReadPlainParquet(files) + ")"
-}
-
-// closedSQL is whether a failed record comes too late: windows that it belongs to are delivered and stay as
-// they are. Which records of its shard came before it does not matter any more.
-func (r *round) closedSQL() string {
-	w := r.o.Window
-	switch {
-	case r.state.Closed == noTime:
-		return "false"
-	case w.Gap > 0: // from here on no session that was delivered reaches
-		return fmt.Sprintf("__us < %d", r.state.Closed)
-	}
-	size, every := w.Size.Microseconds(), w.Every.Microseconds()
-	first := floorSQL(fmt.Sprintf("(__us - %d)", size), every) // the start of the window before the first that holds it
-	return fmt.Sprintf("%s + %d <= %d", first, every+size, r.final())
-}
-
-// final is up to where the ends of windows lie whose results do not change any more.
-func (r *round) final() int64 {
-	return max(r.state.Closed-r.o.Window.UpdateFor.Microseconds(), r.state.Forgotten)
-}
-
-// lateSQL is whether a record lies further behind its shard than is allowed.
-func (r *round) lateSQL() string {
-	before := "NULL::BIGINT"
-	if len(r.state.Newest) > 0 {
-		before = "CASE record_shard"
-		for _, shard := range r.state.shards() {
-			before += fmt.Sprintf(" WHEN %d THEN %d::BIGINT", shard, r.state.Newest[shard])
-		}
-		before += " END"
-	}
-	late := fmt.Sprintf("coalesce(__us < greatest(max(__us) OVER (PARTITION BY record_shard ORDER BY record_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), %s) - %d, false)", before, r.allowed())
-	if r.state.Forgotten > r.state.Closed-r.o.Window.UpdateFor.Microseconds() { // update_for was shorter
-		late += " OR " + r.closedSQL()
-	}
-	if r.o.Window.IdleAfter > 0 && r.state.Closed > noTime { // windows may have gone on without its shard
-		late += fmt.Sprintf(" OR __us < %d", r.state.Closed-r.o.Window.UpdateFor.Microseconds())
-	}
-	return late
-}
 
 // floor is the SQL of the greatest multiple of a step that is not over an expression.
 func floorSQL(expr string, step int64) string {
@@ -83,10 +35,10 @@ func (s *WindowSink) starts() string {
 	return fmt.Sprintf("generate_series(%s + %d, %s, %d)", floorSQL(fmt.Sprintf("(__us - %d)", size), every), every, floorSQL("__us", every), every)
 }
 
-// reopened returns the starts of delivered windows that records of the batch are in.
-func (r *round) reopened(ctx context.Context, conn *duck.Conn) ([]int64, error) {
-	rows, err := conn.Values(ctx, fmt.Sprintf("SELECT DISTINCT s FROM (SELECT unnest(%s) AS s FROM batch WHERE NOT __late AND __us < %d) WHERE s + %d <= %d ORDER BY 1",
-		r.starts(), r.state.Closed, r.o.Window.Size.Microseconds(), r.state.Closed))
+// reopened returns the starts of delivered windows that records of new segments are in.
+func (r *round) reopened(ctx context.Context, news []segment) ([]int64, error) {
+	rows, err := r.db.Values(ctx, fmt.Sprintf("SELECT DISTINCT s FROM (SELECT unnest(%s) AS s FROM %s WHERE __us < %d) WHERE s + %d <= %d ORDER BY 1",
+		r.starts(), r.rows(news), r.state.Closed, r.o.Window.Size.Microseconds(), r.state.Closed))
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +151,7 @@ func (r *round) statement(to int64, missing []string, look *delivery.Lookups) st
 	var list []string
 	for _, f := range r.columns {
 		switch name := tarn.QuoteIdent(f.Name); {
+		case f.Name == timeColumn:
 		case isPosition(f.Name) && !r.o.Query.Positions && !strings.EqualFold(f.Name, r.o.Window.Time):
 		case f.Type.Kind == tarn.JSON:
 			list = append(list, "CAST("+name+" AS JSON) AS "+name)

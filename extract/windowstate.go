@@ -73,17 +73,8 @@ func (s *windowState) names(key string) bool {
 	return slices.ContainsFunc(s.Segments, func(g segment) bool { return g.Key == key })
 }
 
-// copier writes rows into Parquet.
-type copier interface {
-	Copy(ctx context.Context, selectSQL string, o duck.CopyOptions) ([]duck.WrittenFile, error)
-}
-
-// keep writes rows into a new segment.
-func (r *round) keep(ctx context.Context, db copier, sql string, seg segment) error {
-	file := r.file("segment")
-	if _, err := db.Copy(ctx, sql, duck.CopyOptions{Path: file, Compression: "snappy"}); err != nil {
-		return err
-	}
+// keep makes a local Parquet file of records a segment.
+func (r *round) keep(ctx context.Context, file string, seg segment) error {
 	info, err := os.Stat(file)
 	if err != nil {
 		return err
@@ -95,6 +86,13 @@ func (r *round) keep(ctx context.Context, db copier, sql string, seg segment) er
 	}
 	r.state.Segments = append(r.state.Segments, seg)
 	return nil
+}
+
+// copy writes rows into a new local file.
+func (r *round) copy(ctx context.Context, sql string) (file string, err error) {
+	file = r.file("segment")
+	_, err = r.db.Copy(ctx, sql, duck.CopyOptions{Path: file, Compression: "snappy"})
+	return file, err
 }
 
 // segmentFan is how many segments of one level are merged into one of the next.
@@ -173,7 +171,11 @@ func (r *round) rewrite(ctx context.Context, sql string, from []segment) error {
 	if n == 0 {
 		return nil
 	}
-	return r.keep(ctx, r.db, sql, segment{Rows: n, Min: v[0][1].(int64), Max: v[0][2].(int64), Level: level + 1})
+	file, err := r.copy(ctx, sql)
+	if err != nil {
+		return err
+	}
+	return r.keep(ctx, file, segment{Rows: n, Min: v[0][1].(int64), Max: v[0][2].(int64), Level: level + 1})
 }
 
 // drop deletes the segments of a state that the state committed since does not name (I4).
