@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -210,7 +211,11 @@ func (e *Engine) Tables(ctx context.Context) ([]server.TableDoc, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs = slices.Concat(docs, archived, passed)
+	twins, err := e.twinDocs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	docs = slices.Concat(docs, archived, passed, twins)
 	err = eachExternal(ctx, e, func(t *catalog.Table) error {
 		docs = append(docs, externalDoc(t))
 		return nil
@@ -247,6 +252,9 @@ func (e *Engine) Table(ctx context.Context, name string) (server.TableDoc, error
 		return server.TableDoc{}, err
 	} else if t != nil {
 		return e.cleanedDoc(ctx, t)
+	}
+	if short, ok := strings.CutPrefix(name, twinSchema); ok {
+		return e.describeTwin(ctx, short)
 	}
 	if t, err := e.external(ctx, name); err != nil || t != nil {
 		if err != nil {

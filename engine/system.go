@@ -110,8 +110,12 @@ func tableRows(ctx context.Context, e *Engine) (rows [][]any, err error) {
 	if err != nil {
 		return nil, err
 	}
+	twins, err := twinTableRows(ctx, e)
+	if err != nil {
+		return nil, err
+	}
 	external, err := externalTableRows(ctx, e)
-	return slices.Concat(rows, passed, external), err
+	return slices.Concat(rows, passed, twins, external), err
 }
 
 func columnRows(ctx context.Context, e *Engine) (rows [][]any, err error) {
@@ -129,7 +133,7 @@ func columnRows(ctx context.Context, e *Engine) (rows [][]any, err error) {
 		return nil, err
 	}
 	external, err := externalColumnRows(ctx, e)
-	return slices.Concat(rows, passed, external), err
+	return slices.Concat(rows, passed, twinColumnRows(e), external), err
 }
 
 func snapshotRows(ctx context.Context, e *Engine) (rows [][]any, err error) {

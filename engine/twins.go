@@ -15,13 +15,16 @@ import (
 	"github.com/tarn-data/tarn/twin"
 )
 
+// twinFile is the file of the twins in the folder meta.
+const twinFile = "twins.db"
+
 // openTwins opens the store of the twins. An SQLite file of their own keeps the many small commits of
 // tables from waiting behind a thousand updates of a twin at a time; on PostgreSQL, where nodes share
 // them, they lie with the rest of the metadata.
 func (e *Engine) openTwins(ctx context.Context) (err error) {
 	db := e.db
 	if !db.Postgres() {
-		if e.twinDB, err = metadb.Open(ctx, e.path("meta", "twins.db"), metadb.Options{Logger: e.log, WALBytes: twin.WALBytes}); err != nil {
+		if e.twinDB, err = metadb.Open(ctx, e.path("meta", twinFile), metadb.Options{Logger: e.log, WALBytes: twin.WALBytes}); err != nil {
 			return fmt.Errorf("twins: %w", err)
 		}
 		db = e.twinDB

@@ -21,7 +21,14 @@ func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, e
 		v.OK = false
 		v.Problems = append(v.Problems, server.VerifyProblem{Subject: subject, Detail: fmt.Sprintf(format, args...)})
 	}
-	for p, d := range e.running.Load().eachDelivery() {
+	running := e.running.Load()
+	extracts := map[string]string{} // by delivery
+	for _, x := range running.extracts {
+		for _, s := range x.stages {
+			extracts[s.name()] = x.spec.Name
+		}
+	}
+	for p, d := range running.eachDelivery() {
 		name := d.name()
 		// One state and its progress, unmoved by commits in between.
 		st, rows, err := e.stateAndProgress(ctx, name)
@@ -33,6 +40,7 @@ func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, e
 			if err != nil {
 				return v, err
 			}
+			a.Extract = extracts[name]
 			v.Accounts = append(v.Accounts, a)
 			add(&v.Totals, a)
 			if a.Expired > 0 {
@@ -48,6 +56,9 @@ func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, e
 		}
 	}
 	if err := e.verifyKept(ctx, &v, deep, problem); err != nil {
+		return v, err
+	}
+	if err := e.verifyTwins(ctx, problem); err != nil {
 		return v, err
 	}
 	if err := e.verifyRaw(ctx, &v, deep, problem); err != nil {

@@ -57,6 +57,11 @@ func (s *TwinSink) Begin(ctx context.Context) (map[string][]byte, []table.Progre
 	if err != nil {
 		return nil, nil, err
 	}
+	if s.settle == nil {
+		if err := s.compare(ctx, docs); err != nil {
+			return nil, nil, err
+		}
+	}
 	rows, err := s.o.Store.Progress(ctx, s.o.Delivery)
 	return docs, rows, err
 }
@@ -130,6 +135,9 @@ func (s *TwinSink) Commit(ctx context.Context, rows delivery.SinkRows, c table.C
 	}
 	c, err := s.settle.of(c)
 	if err != nil {
+		return err
+	}
+	if c, err = s.marked(c); err != nil {
 		return err
 	}
 	return s.o.Store.Record(ctx, s.o.Delivery, c, nil)

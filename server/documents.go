@@ -107,7 +107,7 @@ type DeliveryDoc struct {
 // TableDoc describes one table; lists leave out its schema, snapshots and notes.
 type TableDoc struct {
 	Name             string         `json:"name" example:"curated.telemetry"`
-	Kind             string         `json:"kind" enum:"iceberg,external,backup,cleaned" doc:"external: over files that something else writes; backup: the raw backup of a stream; cleaned: records that passed, in their own format"`
+	Kind             string         `json:"kind" enum:"iceberg,external,backup,cleaned,twin" doc:"external: over files that something else writes; backup: the raw backup of a stream; cleaned: records that passed, in their own format; twin: the newest values, kept in a database"`
 	UUID             string         `json:"uuid"`
 	Location         string         `json:"location"`
 	MetadataLocation string         `json:"metadata_location,omitempty"`
@@ -197,10 +197,11 @@ type VerifyProgress struct {
 type VerifyAccount struct {
 	Stream   string `json:"stream"`
 	Shard    int    `json:"shard"`
-	Table    string `json:"table"`
+	Table    string `json:"table" doc:"Or the name of another delivery: extract.NAME goes to a twin or stream, windows.NAME gathers records into windows"`
+	Extract  string `json:"extract,omitempty" doc:"The extract whose SQL runs"`
 	Accepted uint64 `json:"accepted"`
-	InTable  uint64 `json:"in_table" doc:"Records whose rows are committed"`
-	Dropped  uint64 `json:"dropped" doc:"Records the pipeline's SQL left out on purpose"`
+	InTable  uint64 `json:"in_table" doc:"Records whose rows are committed: in the table, or applied to the twin, the stream or the windows"`
+	Dropped  uint64 `json:"dropped" doc:"Records that the SQL left out on purpose, that came too late for a window, or that were discarded"`
 	Failed   uint64 `json:"failed"`
 	Pending  uint64 `json:"pending"`
 	Expired  uint64 `json:"expired" doc:"Records that retention removed before delivery"`

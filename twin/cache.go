@@ -2,6 +2,7 @@ package twin
 
 import (
 	"hash/maphash"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -249,6 +250,25 @@ func (c *cache) count() (components, metrics int) {
 		s.mu.RUnlock()
 	}
 	return components, metrics
+}
+
+// size returns how many values are visible, what the entries take, and the time of the newest value.
+func (c *cache) size(horizon int64) (values, bytes, newest int64) {
+	newest = math.MinInt64
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.RLock()
+		for name, comp := range s.components {
+			bytes += comp.bytes() + int64(componentBytes+len(name))
+			for k := range comp.metrics {
+				if e := &comp.metrics[k]; e.visible(horizon) {
+					values, newest = values+1, max(newest, e.at)
+				}
+			}
+		}
+		s.mu.RUnlock()
+	}
+	return values, bytes, newest
 }
 
 // fill brings whole components from the database into the cache; the caller holds Twin.write and then

@@ -121,13 +121,12 @@ func (s *Store) Configure(ctx context.Context, specs []Spec) error {
 func (s *Store) open(ctx context.Context, name string) (*Twin, error) {
 	t := &Twin{s: s, name: name, cache: newCache(&s.used, s.o.MemoryBytes)}
 	find := func() error {
-		return s.db.QueryRow(ctx, "SELECT id, version FROM twins WHERE name = ?", name).Scan(&t.id, &t.version)
+		return s.db.QueryRow(ctx, "SELECT id, version, generation FROM twins WHERE name = ?", name).Scan(&t.id, &t.version, &t.generation)
 	}
 	err := find()
 	if errors.Is(err, sql.ErrNoRows) {
-		if _, err = s.db.Exec(ctx, "INSERT INTO twins (name, version) VALUES (?, 0) ON CONFLICT (name) DO NOTHING", name); err == nil {
-			err = find()
-		}
+		_, err = s.db.Exec(ctx, "INSERT INTO twins (name, version, generation) VALUES (?, 0, ?) ON CONFLICT (name) DO NOTHING", name, rand.Text())
+		err = errors.Join(err, find())
 	}
 	t.feed = newFeed(t.version, s.o.Events)
 	return t, err
@@ -217,9 +216,12 @@ func (s *Store) Run(ctx context.Context) {
 
 // Twin is one twin. It is safe for concurrent use.
 type Twin struct {
-	s     *Store
-	id    int64
-	name  string
+	s    *Store
+	id   int64
+	name string
+
+	generation string
+
 	spec  atomic.Pointer[Spec]
 	cache *cache
 	feed  *feed

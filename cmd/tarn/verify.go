@@ -24,6 +24,9 @@ retention before delivery, or lost because the stream's storage was damaged. Exi
 does not add up or something is lost; what is lost is named. Of tables that nothing delivers to, such as
 those of tarn replay --into, the rows, files and failed records are checked.
 
+What extracts read counts the same way, under the name of their table, or as extract.NAME and
+windows.NAME; records that came too late for a window count as left out.
+
 Files are looked at by name and size. With --deep each is read: data files are decoded and their rows
 counted, raw backups are compared with their checksums, and originals of dropped files with their hashes.`,
 		Example: "  tarn verify\n  tarn verify --deep\n  tarn verify --json",
