@@ -14,11 +14,33 @@ const (
 	clockGrace = 6 * time.Hour
 )
 
+// uptime is a moment by a clock that nobody sets.
+type uptime struct {
+	boot string        // names the boot of the machine; empty where that is not known
+	up   time.Duration // since then
+}
+
+// since returns how much time has passed since an earlier moment, 0 when that is not known: the machine
+// has started anew in between, or does not tell.
+func (u uptime) since(earlier uptime) time.Duration {
+	if u.boot == "" || u.boot != earlier.boot {
+		return 0
+	}
+	return max(0, u.up-earlier.up)
+}
+
+// moment is a time by which ages were measured, and when that was.
+type moment struct {
+	time   time.Time
+	uptime uptime
+}
+
 // ages is the time by which retention measures how old records are. It is the clock's as long as that
 // moves like the time that passes. When the clock jumps ahead, in a run or since the last one, it goes on
 // from before the jump for clockGrace, so that a wrong clock, or a machine that was off for long, takes no
-// record away before somebody has had time to see to it (I3). A clock that is set back is followed at
-// once. Safe for concurrent use.
+// record away before somebody has had time to see to it (I3). Where the machine ran on, and the time since
+// the last run really passed, it does so for no longer than that was: deliveries catch up first. A clock
+// that is set back is followed at once. Safe for concurrent use.
 type ages struct {
 	clock   func() time.Time     // without a monotonic part
 	running func() time.Duration // since the process began; no clock moves it
@@ -29,11 +51,14 @@ type ages struct {
 	at    time.Duration // when that was, in running time
 	ahead time.Duration // of the clock after a jump that is not believed yet, else 0
 	since time.Duration // when that jump was seen, in running time
+	grace time.Duration // for which it is not believed
+	down  time.Duration // between noted and the first look at the clock, when that is known
 }
 
-// newAges goes on from noted, the time of the last run, if there is one.
-func newAges(noted time.Time, clock func() time.Time, running func() time.Duration, log *slog.Logger) *ages {
-	a := &ages{clock: clock, running: running, log: log, time: noted, at: running()}
+// newAges goes on from noted, the time of the last run, if there is one. down is how long ago that was,
+// and 0 when that is not known.
+func newAges(noted time.Time, down time.Duration, clock func() time.Time, running func() time.Duration, log *slog.Logger) *ages {
+	a := &ages{clock: clock, running: running, log: log, time: noted, at: running(), down: down}
 	if noted.IsZero() {
 		a.time = clock()
 	}
@@ -41,9 +66,9 @@ func newAges(noted time.Time, clock func() time.Time, running func() time.Durati
 }
 
 // realAges is newAges by the clocks of the machine.
-func realAges(noted time.Time, log *slog.Logger) *ages {
+func realAges(noted moment, log *slog.Logger) *ages {
 	began := time.Now()
-	return newAges(noted, func() time.Time { return time.Now().Round(0) }, func() time.Duration { return time.Since(began) }, log)
+	return newAges(noted.time, machineUptime().since(noted.uptime), func() time.Time { return time.Now().Round(0) }, func() time.Duration { return time.Since(began) }, log)
 }
 
 // now returns the time to measure ages by.
@@ -60,13 +85,24 @@ func (a *ages) now() time.Time {
 		}
 		a.ahead, expected = 0, clock
 	case a.ahead == 0 || ahead > a.ahead+clockTolerance:
-		a.log.Warn("the clock is ahead of the time that has passed, or Tarn did not run for a while: records expire by the old time for now",
-			"ahead", ahead.Round(time.Second), "clock", clock.UTC(), "ages_by", expected.UTC(), "until_it_has_run", clockGrace)
-		a.ahead, a.since = ahead, running
-	case running-a.since >= clockGrace:
+		a.distrust(ahead, clock, expected, running)
+	case running-a.since >= a.grace:
 		a.log.Warn("records expire by the clock again", "clock", clock.UTC(), "was", expected.UTC())
 		a.ahead, expected = 0, clock
 	}
-	a.time, a.at = expected, running
+	a.time, a.at, a.down = expected, running, 0
 	return expected
+}
+
+// distrust begins to go on from before a jump. The caller holds mu.
+func (a *ages) distrust(ahead time.Duration, clock, expected time.Time, running time.Duration) {
+	a.ahead, a.since, a.grace = ahead, running, clockGrace
+	if ahead <= a.down+clockTolerance { // known only at the first look
+		a.grace = min(a.down, clockGrace)
+		a.log.Info("Tarn did not run for a while: deliveries catch up before records expire by the clock again",
+			"did_not_run", a.down.Round(time.Second), "ages_by", expected.UTC(), "until_it_has_run", a.grace.Round(time.Second))
+		return
+	}
+	a.log.Warn("the clock is ahead of the time that has passed, or Tarn did not run for a while: records expire by the old time for now",
+		"ahead", ahead.Round(time.Second), "clock", clock.UTC(), "ages_by", expected.UTC(), "until_it_has_run", clockGrace)
 }

@@ -200,7 +200,7 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 	if e.marks, err = openMarks(ctx, e.path("meta"), e.log); err != nil {
 		return err
 	}
-	e.ages = realAges(e.marks.time, e.log)
+	e.ages = realAges(e.marks.noted, e.log)
 	e.registry = telemetry.NewRegistry()
 	e.metrics = telemetry.New(e.registry)
 

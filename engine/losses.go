@@ -62,7 +62,7 @@ func (e *Engine) saveMarks(ctx context.Context) error {
 	for _, p := range e.pipes() {
 		e.markEnds(p.stream)
 	}
-	e.marks.seeTime(e.ages.now())
+	e.marks.seeTime(e.ages.now(), machineUptime())
 	return e.marks.save(ctx)
 }
 

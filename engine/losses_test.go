@@ -1,11 +1,19 @@
 package engine_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/tarn-data/tarn/engine"
 )
 
 // TestDamagedMarks: the lake starts without its marks, verify says that they were damaged until somebody
@@ -65,5 +73,57 @@ func TestStreamsGone(t *testing.T) {
 	l.verify()
 	if v, err := l.Verify(t.Context()); err != nil || !strings.Contains(fmt.Sprint(v.Notes), "0:0 to 0:9") {
 		t.Errorf("%+v %v", v.Notes, err)
+	}
+}
+
+// TestDowntimeIsKnown: an engine that starts twenty minutes after the last one, on a machine that ran on, does
+// not take that for a clock that jumped.
+func TestDowntimeIsKnown(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the boot is known on Linux only")
+	}
+	project, data := writeProject(t, map[string]string{"tarn.yaml": projectFile, "pipelines/events.yaml": events}), t.TempDir()
+	run := func() string {
+		var log bytes.Buffer
+		e, err := engine.New(engine.Options{Project: project, Data: data, Listen: "127.0.0.1:0", Maintenance: -1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(e.Start(t.Context()), e.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return log.String()
+	}
+	run()
+	path := filepath.Join(data, "meta", "marks.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc map[string]json.RawMessage
+	var at time.Time
+	var up int64
+	if err := errors.Join(json.Unmarshal(text, &doc), json.Unmarshal(doc["time"], &at), json.Unmarshal(doc["up"], &up)); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	rewind := func(clock, boot time.Duration) {
+		t.Helper()
+		doc["time"], _ = json.Marshal(at.Add(-clock))
+		doc["up"], _ = json.Marshal(up - int64(boot/time.Second))
+		text, err := json.Marshal(doc)
+		if err == nil {
+			err = os.WriteFile(path, text, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	rewind(20*time.Minute, 20*time.Minute)
+	if log := run(); strings.Contains(log, "the clock is ahead") || !strings.Contains(log, "Tarn did not run for a while") {
+		t.Errorf("twenty minutes later: %s", log)
+	}
+	rewind(20*time.Minute, 0)
+	if log := run(); !strings.Contains(log, "the clock is ahead") {
+		t.Errorf("the clock has jumped: %s", log)
 	}
 }

@@ -31,8 +31,8 @@ type marks struct {
 
 	mu    sync.Mutex
 	known map[shardID]mark
-	time  time.Time // by which retention measured ages in the last run; zero when it was not noted
-	saved []byte    // the document on the disk
+	noted moment // by which retention measured ages last; zero when it was not noted
+	saved []byte // the document on the disk
 
 	saving sync.Mutex // one save at a time
 }
@@ -62,8 +62,10 @@ type loss struct {
 type marksDoc struct {
 	Version int             `json:"version"`
 	Time    time.Time       `json:"time,omitzero"`
-	Sum     uint32          `json:"sum"`    // CRC-32C of shards as they stand
-	Shards  json.RawMessage `json:"shards"` // []shardMark
+	Boot    string          `json:"boot,omitempty"` // of the machine
+	Up      int64           `json:"up,omitempty"`   // seconds from then until Time
+	Sum     uint32          `json:"sum"`            // CRC-32C of shards as they stand
+	Shards  json.RawMessage `json:"shards"`         // []shardMark
 }
 
 type shardMark struct {
@@ -92,12 +94,12 @@ func openMarks(ctx context.Context, dir string, log *slog.Logger) (*marks, error
 		return m, nil
 	}
 	if err == nil {
-		if m.known, m.time, err = decodeMarks(doc); err == nil {
+		if m.known, m.noted, err = decodeMarks(doc); err == nil {
 			m.saved = doc
 			return m.written(ctx) // an earlier version becomes today's
 		}
 		log.Error("the file that says how far streams were is damaged; it is put aside and begun anew", "file", b.URL(marksKey), "kept_as", b.URL(marksDamaged), "error", err)
-		m.known, m.time = map[shardID]mark{}, time.Time{}
+		m.known, m.noted = map[shardID]mark{}, moment{}
 		if err = b.Put(ctx, marksDamaged, bytes.NewReader(doc)); err == nil {
 			return m.written(ctx)
 		}
@@ -116,27 +118,27 @@ func (m *marks) written(ctx context.Context) (*marks, error) {
 }
 
 // decodeMarks reads the file. The time is not in the sum: one in the past only keeps records longer, and
-// one in the future is not believed.
-func decodeMarks(text []byte) (map[shardID]mark, time.Time, error) {
+// one in the future is not believed; the boot's clock can only shorten for how long.
+func decodeMarks(text []byte) (map[shardID]mark, moment, error) {
 	if known, ok := decodeMarks0(text); ok {
-		return known, time.Time{}, nil
+		return known, moment{}, nil
 	}
 	var doc marksDoc
 	if err := json.Unmarshal(text, &doc); err != nil {
-		return nil, time.Time{}, err
+		return nil, moment{}, err
 	}
 	if doc.Version != marksVersion {
-		return nil, time.Time{}, fmt.Errorf("version %d is not known", doc.Version)
+		return nil, moment{}, fmt.Errorf("version %d is not known", doc.Version)
 	}
 	if doc.Sum != sumOf(doc.Shards) {
-		return nil, time.Time{}, errors.New("the sum does not fit")
+		return nil, moment{}, errors.New("the sum does not fit")
 	}
 	var shards []shardMark
 	if err := json.Unmarshal(doc.Shards, &shards); err != nil {
-		return nil, time.Time{}, err
+		return nil, moment{}, err
 	}
 	known, err := checkMarks(shards)
-	return known, doc.Time, err
+	return known, moment{doc.Time, uptime{doc.Boot, time.Duration(doc.Up) * time.Second}}, err
 }
 
 // decodeMarks0 reads the file as it was before it had a version: {"STREAM/SHARD": next}.
@@ -176,7 +178,7 @@ func checkMarks(shards []shardMark) (map[shardID]mark, error) {
 }
 
 // encodeMarks is the reverse of decodeMarks; the same marks give the same bytes.
-func encodeMarks(known map[shardID]mark, at time.Time) ([]byte, error) {
+func encodeMarks(known map[shardID]mark, at moment) ([]byte, error) {
 	shards := []shardMark{}
 	for id, k := range known {
 		shards = append(shards, shardMark{Stream: id.stream, Shard: id.shard, Next: k.next, Lost: k.lost})
@@ -188,7 +190,7 @@ func encodeMarks(known map[shardID]mark, at time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(marksDoc{Version: marksVersion, Time: at, Sum: sumOf(text), Shards: text})
+	return json.Marshal(marksDoc{Version: marksVersion, Time: at.time, Boot: at.uptime.boot, Up: int64(at.uptime.up / time.Second), Sum: sumOf(text), Shards: text})
 }
 
 func sumOf(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
@@ -232,11 +234,16 @@ func (m *marks) see(id shardID, next uint64) {
 }
 
 // seeTime notes the time by which ages are measured, to the minute, so that the file of an idle lake is
-// not written every second.
-func (m *marks) seeTime(now time.Time) {
+// not written every second. at is the same moment.
+func (m *marks) seeTime(now time.Time, at uptime) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.time = now.UTC().Truncate(time.Minute)
+	minute := now.UTC().Truncate(time.Minute)
+	if minute.Equal(m.noted.time) && at.boot == m.noted.uptime.boot {
+		return
+	}
+	at.up -= now.Sub(minute)
+	m.noted = moment{minute, at}
 }
 
 // neverHeld reports whether a shard is known to have got no record ever.
@@ -265,7 +272,7 @@ func (m *marks) save(ctx context.Context) error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
 	m.mu.Lock()
-	known, at := maps.Clone(m.known), m.time
+	known, at := maps.Clone(m.known), m.noted
 	m.mu.Unlock()
 	doc, err := encodeMarks(known, at)
 	if err != nil || bytes.Equal(doc, m.saved) {

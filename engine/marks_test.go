@@ -18,7 +18,7 @@ import (
 	"github.com/tarn-data/tarn"
 )
 
-var goldenTime = time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC)
+var goldenTime = moment{time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC), uptime{"5f1c2a34-7d1e-4f57-9a0b-3c2d1e0f9a8b", 86_400 * time.Second}}
 
 var goldenMarks = map[shardID]mark{
 	{"events", 0}: {next: 1000, lost: []loss{{First: 600, Next: 900, FoundAt: time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC), Tables: map[string]uint64{"curated.events": 700}}}},
@@ -36,12 +36,29 @@ func TestMarksGolden(t *testing.T) {
 	if err != nil || string(got)+"\n" != string(want) {
 		t.Errorf("%s %v", got, err)
 	}
-	if known, at, err := decodeMarks(want); err != nil || !reflect.DeepEqual(known, goldenMarks) || !at.Equal(goldenTime) {
-		t.Errorf("%v %v %v", known, at, err)
+	bootless := bytes.Replace(want, []byte(`"boot":"5f1c2a34-7d1e-4f57-9a0b-3c2d1e0f9a8b","up":86400,`), nil, 1)
+	timeless := bytes.Replace(bootless, []byte(`"time":"2026-11-20T03:00:00Z",`), nil, 1)
+	for text, at := range map[string]moment{string(want): goldenTime, string(bootless): {time: goldenTime.time}, string(timeless): {}} {
+		if known, got, err := decodeMarks([]byte(text)); err != nil || !reflect.DeepEqual(known, goldenMarks) || got != at {
+			t.Errorf("%v %v %v", known, got, err)
+		}
 	}
-	timeless := bytes.Replace(want, []byte(`"time":"2026-11-20T03:00:00Z",`), nil, 1)
-	if known, at, err := decodeMarks(timeless); err != nil || !reflect.DeepEqual(known, goldenMarks) || !at.IsZero() {
-		t.Errorf("%v %v %v", known, at, err)
+}
+
+// TestMarksSeeTime: the minute is noted with the time of the boot it began at, once.
+func TestMarksSeeTime(t *testing.T) {
+	m := &marks{}
+	at := goldenTime.time.Add(20 * time.Second)
+	for i := range 3 { // a clock of the boot that drifts does not rewrite the file
+		m.seeTime(at.Add(time.Duration(i)*time.Second), uptime{"a", 100*time.Second + time.Duration(i)*1001*time.Millisecond})
+	}
+	if want := (moment{goldenTime.time, uptime{"a", 80 * time.Second}}); m.noted != want {
+		t.Errorf("%v", m.noted)
+	}
+	m.seeTime(at, uptime{"b", 50 * time.Second})
+	m.seeTime(at.Add(time.Minute), uptime{"b", 110 * time.Second})
+	if want := (moment{goldenTime.time.Add(time.Minute), uptime{"b", 90 * time.Second}}); m.noted != want {
+		t.Errorf("%v", m.noted)
 	}
 }
 
