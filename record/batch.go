@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"time"
@@ -41,11 +42,22 @@ type Segment struct {
 	Payload []byte
 	Lines   bool
 
+	// Ref names, for records that lie elsewhere, where that is; Payload is empty then. What it says is
+	// known to who wrote it, see stream.Config.Fetch.
+	Ref []byte
+
+	// Common are members that all records of the segment end with and Payload leaves out. Segments
+	// in a log have none: a reader may ask for them in place of records written out, see Complete.
+	Common []Member
+
 	// Shapes lists the distinct shapes of JSON records in order of first occurrence. It is nil
 	// for opaque records, and when there are more than MaxShapes (ShapesOverflow).
 	Shapes         []ShapeRef
 	ShapesOverflow bool
 }
+
+// Member is a member of an object whose value is a string.
+type Member struct{ Name, Value string }
 
 // ShapeRef is one distinct shape of a segment.
 type ShapeRef struct {
@@ -69,7 +81,8 @@ func (b Batch) Count() int {
 	return n
 }
 
-// Records yields every record with its index in the segment. The slices alias the payload.
+// Records yields every record with its index in the segment, without the members in Common. The slices
+// alias the payload.
 func (s Segment) Records() iter.Seq2[int, []byte] {
 	return func(yield func(int, []byte) bool) {
 		p := s.Payload
@@ -120,8 +133,49 @@ func AppendNDJSON(dst, rec []byte) []byte {
 	return append(dst, '\n')
 }
 
+// AppendMembers appends the members as they stand in an object behind another member.
+func AppendMembers(dst []byte, members []Member) []byte {
+	for _, m := range members {
+		name, _ := json.Marshal(m.Name) // a string always encodes
+		value, _ := json.Marshal(m.Value)
+		dst = append(append(dst, ','), name...)
+		dst = append(append(dst, ':'), value...)
+	}
+	return dst
+}
+
+// Complete writes the members in Common out into every record. The records must be lines that end with
+// the brace of an object that is not empty, as readers give them.
+func (s *Segment) Complete() {
+	if len(s.Common) == 0 {
+		return
+	}
+	members := AppendMembers(nil, s.Common)
+	payload := make([]byte, 0, len(s.Payload)+s.Count*len(members))
+	for _, rec := range s.Records() {
+		payload = append(payload, rec[:len(rec)-1]...)
+		payload = append(payload, members...)
+		payload = append(payload, '}', '\n')
+	}
+	s.Payload, s.Common = payload, nil
+}
+
+// maxReferred is how many records a reference may stand for: far more than any writer puts into one.
+const maxReferred = 1 << 24
+
 // check reports whether the payload holds exactly Count records.
 func (s *Segment) check() error {
+	if s.Ref != nil {
+		if len(s.Ref) == 0 || s.Count == 0 || !s.Lines || s.Format != JSON {
+			return fmt.Errorf("%w: a segment refers to nothing", ErrCorrupt)
+		}
+		return nil
+	}
+	return s.Check()
+}
+
+// Check reports, wrapping ErrCorrupt, whether the payload holds exactly Count records.
+func (s *Segment) Check() error {
 	n := 0
 	if s.Lines {
 		n = bytes.Count(s.Payload, []byte{'\n'})

@@ -9,30 +9,33 @@ import (
 	"time"
 )
 
-// The encoding of a batch, versions 1 and 2. Integers are little endian; uvarint and varint are those of
+// The encoding of a batch, versions 1 to 3. Integers are little endian; uvarint and varint are those of
 // encoding/binary.
 //
-//	offset  0  version: 2 when some segment has routes, else 1, which older programs read too
+//	offset  0  version: 3 when some segment is a reference, 2 when some has routes, else 1, so that
+//	           older programs read what they can
 //	        1  flags: 1 = some segment has a request id
 //	        2  CRC-32C of the segments followed by bytes 0, 1 and 6 to 21
 //	        6  base: offset of the first record, uint64
 //	       14  writer, uint64
 //	       22  segments, to the end of the message; none where it only says the base of what follows
 //
-//	segment    flags: 1 opaque, 2 lines, 4 shapes overflow, 8 request id, 16 routes (version 2)
+//	segment    flags: 1 opaque, 2 lines, 4 shapes overflow, 8 request id, 16 routes (from
+//	           version 2), 32 reference (version 3)
 //	           arrival, varint microseconds since 1970 UTC
 //	           key, uvarint length and bytes
 //	           request id, 16 bytes, only with flag 8
 //	           routes, uvarint number, each uvarint length and bytes, only with flag 16
 //	           count, uvarint
 //	           shapes, uvarint number, each 8 bytes hash and uvarint first
-//	           payload, uvarint length and bytes
+//	           payload, or with flag 32 the reference, uvarint length and bytes
 //
 // The checksum covers the segments first so that it can be carried along while segments are added
 // and the header, whose base is known only when the message is sent, is closed last.
 const (
 	version1   = 1
 	version2   = 2 // with routes
+	version3   = 3 // with references
 	headerSize = 22
 
 	batchHasRequests = 1
@@ -42,7 +45,8 @@ const (
 	segOverflow = 4
 	segRequest  = 8
 	segRoutes   = 16
-	segKnown    = segOpaque | segLines | segOverflow | segRequest | segRoutes
+	segRef      = 32
+	segKnown    = segOpaque | segLines | segOverflow | segRequest | segRoutes | segRef
 )
 
 // ErrCorrupt is wrapped by every error of DecodeBatch.
@@ -55,12 +59,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // encodes into the message itself and carries the checksum along, Seal closes the header. The
 // zero value is ready. Not safe for concurrent use.
 type Builder struct {
-	buf   []byte
-	crc   uint32
-	count int
-	segs  int
-	flags byte
-	two   bool // some segment needs version 2
+	buf     []byte
+	crc     uint32
+	count   int
+	segs    int
+	flags   byte
+	version byte // that the segments need, 0 for the first
 }
 
 // NewBuilder returns a builder that appends to buf[:0].
@@ -81,7 +85,7 @@ func (b *Builder) Add(s *Segment) {
 	if s.Request != (RequestID{}) {
 		b.flags |= batchHasRequests
 	}
-	b.two = b.two || s.Routes != nil
+	b.version = max(b.version, s.version())
 }
 
 // Count returns the number of records added.
@@ -102,15 +106,23 @@ func (b *Builder) Seal(base, writer uint64) []byte {
 	if len(b.buf) == 0 {
 		b.buf = append(b.buf, make([]byte, headerSize)...)
 	}
-	seal(b.buf, b.crc, b.two, b.flags, base, writer)
+	seal(b.buf, b.crc, max(b.version, version1), b.flags, base, writer)
 	return b.buf
 }
 
-func seal(msg []byte, crc uint32, two bool, flags byte, base, writer uint64) {
-	msg[0], msg[1] = version1, flags
-	if two {
-		msg[0] = version2
+// version is the first version that knows all that the segment uses.
+func (s *Segment) version() byte {
+	switch {
+	case s.Ref != nil:
+		return version3
+	case s.Routes != nil:
+		return version2
 	}
+	return version1
+}
+
+func seal(msg []byte, crc uint32, version, flags byte, base, writer uint64) {
+	msg[0], msg[1] = version, flags
 	binary.LittleEndian.PutUint64(msg[6:], base)
 	binary.LittleEndian.PutUint64(msg[14:], writer)
 	binary.LittleEndian.PutUint32(msg[2:], headerCRC(crc, msg))
@@ -129,16 +141,16 @@ func AppendBatch(dst []byte, base uint64, segs []Segment) []byte {
 	start := len(dst)
 	dst = append(dst, make([]byte, headerSize)...)
 	var flags byte
-	two := false
+	version := byte(version1)
 	for i := range segs {
 		dst = appendSegment(dst, &segs[i])
 		if segs[i].Request != (RequestID{}) {
 			flags |= batchHasRequests
 		}
-		two = two || segs[i].Routes != nil
+		version = max(version, segs[i].version())
 	}
 	msg := dst[start:]
-	seal(msg, crcOf(msg[headerSize:]), two, flags, base, 0)
+	seal(msg, crcOf(msg[headerSize:]), version, flags, base, 0)
 	return dst
 }
 
@@ -159,6 +171,11 @@ func appendSegment(dst []byte, s *Segment) []byte {
 	if s.Routes != nil {
 		flags |= segRoutes
 	}
+	payload := s.Payload
+	if s.Ref != nil {
+		flags |= segRef
+		payload = s.Ref
+	}
 	dst = append(dst, flags)
 	dst = binary.AppendVarint(dst, s.Arrival.UnixMicro())
 	dst = binary.AppendUvarint(dst, uint64(len(s.Key)))
@@ -175,8 +192,8 @@ func appendSegment(dst []byte, s *Segment) []byte {
 		dst = binary.LittleEndian.AppendUint64(dst, r.Hash)
 		dst = binary.AppendUvarint(dst, uint64(r.First))
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(s.Payload)))
-	return append(dst, s.Payload...)
+	dst = binary.AppendUvarint(dst, uint64(len(payload)))
+	return append(dst, payload...)
 }
 
 func appendRoutes(dst []byte, routes []string) []byte {
@@ -196,8 +213,8 @@ type Header struct {
 
 // DecodeHeader reads the header of a message without checking its sum.
 func DecodeHeader(msg []byte) (Header, error) {
-	if len(msg) < headerSize || msg[0] != version1 && msg[0] != version2 || msg[1]&^batchHasRequests != 0 {
-		return Header{}, fmt.Errorf("%w: %d bytes that are no header of version %d or %d", ErrCorrupt, len(msg), version1, version2)
+	if len(msg) < headerSize || msg[0] < version1 || msg[0] > version3 || msg[1]&^batchHasRequests != 0 {
+		return Header{}, fmt.Errorf("%w: %d bytes that are no header of version %d to %d", ErrCorrupt, len(msg), version1, version3)
 	}
 	return Header{
 		Base:        binary.LittleEndian.Uint64(msg[6:]),
@@ -219,7 +236,10 @@ func DecodeBatch(msg []byte) (Batch, error) {
 	}
 	b := Batch{Base: h.Base, Writer: h.Writer}
 	d := decoder{buf: msg[headerSize:], known: segKnown}
-	if msg[0] == version1 {
+	if msg[0] < version3 {
+		d.known &^= segRef
+	}
+	if msg[0] < version2 {
 		d.known &^= segRoutes
 	}
 	total := uint64(0)
@@ -301,7 +321,11 @@ func (d *decoder) segment() (Segment, error) {
 	}
 	count := d.uvarint()
 	shapes := d.uvarint()
-	if shapes > MaxShapes || count > uint64(len(d.buf)) {
+	most := uint64(len(d.buf))
+	if flags&segRef != 0 {
+		most = maxReferred
+	}
+	if shapes > MaxShapes || count > most {
 		return Segment{}, fmt.Errorf("%w: a segment says %d records and %d shapes", ErrCorrupt, count, shapes)
 	}
 	s.Count = int(count)
@@ -318,7 +342,12 @@ func (d *decoder) segment() (Segment, error) {
 			s.Shapes[i].First = uint32(first)
 		}
 	}
-	s.Payload = d.bytes(d.uvarint())
+	payload := d.bytes(d.uvarint())
+	if flags&segRef != 0 {
+		s.Ref = payload
+	} else {
+		s.Payload = payload
+	}
 	if d.bad {
 		return Segment{}, fmt.Errorf("%w: a segment is cut short", ErrCorrupt)
 	}

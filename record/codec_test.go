@@ -36,9 +36,16 @@ func routed() []Segment {
 	return s
 }
 
+// referring has what version 3 adds to version 2.
+func referring() []Segment {
+	s := routed()
+	s[0].Payload, s[0].Ref, s[0].Routes = nil, []byte(`{"object":"raw/files/p/h/n"}`), []string{"curated.users"}
+	return s
+}
+
 // TestGolden holds the encoding fixed: streams written by older versions must stay readable.
 func TestGolden(t *testing.T) {
-	for version, segments := range map[string][]Segment{"v1": sample(), "v2": routed()} {
+	for version, segments := range map[string][]Segment{"v1": sample(), "v2": routed(), "v3": referring()} {
 		t.Run(version, func(t *testing.T) { golden(t, filepath.Join("testdata", "batch_"+version+".hex"), segments) })
 	}
 }
@@ -87,6 +94,7 @@ func TestGoldenShapes(t *testing.T) {
 func TestBuilder(t *testing.T) {
 	t.Run("v1", func(t *testing.T) { build(t, sample()) })
 	t.Run("v2", func(t *testing.T) { build(t, routed()) })
+	t.Run("v3", func(t *testing.T) { build(t, referring()) })
 }
 
 func build(t *testing.T, segments []Segment) {
@@ -117,7 +125,7 @@ func build(t *testing.T, segments []Segment) {
 
 // TestDecodeDamage flips every bit of a message: each must be noticed.
 func TestDecodeDamage(t *testing.T) {
-	msg := AppendBatch(nil, 5, routed())
+	msg := AppendBatch(nil, 5, referring())
 	for i := range len(msg) * 8 {
 		bad := bytes.Clone(msg)
 		bad[i/8] ^= 1 << (i % 8)
@@ -133,18 +141,21 @@ func TestDecodeDamage(t *testing.T) {
 }
 
 func FuzzDecodeBatch(f *testing.F) {
-	f.Add(AppendBatch(nil, 3, routed())[headerSize:])
+	f.Add(AppendBatch(nil, 3, referring())[headerSize:])
 	f.Add([]byte("\x02\x00\x00\x01\x00\x01\n"))
 	f.Fuzz(func(t *testing.T, segments []byte) {
 		// The checksum is made right so that the fuzzer gets past it.
 		msg := append(make([]byte, headerSize), segments...)
-		seal(msg, crcOf(segments), true, 0, 42, 0)
+		seal(msg, crcOf(segments), version3, 0, 42, 0)
 		b, err := DecodeBatch(msg)
 		if err != nil {
 			return
 		}
 		n := 0
 		for i := range b.Segments {
+			if b.Segments[i].Ref != nil {
+				n += b.Segments[i].Count
+			}
 			for j, rec := range b.Segments[i].Records() {
 				if j >= b.Segments[i].Count || b.Segments[i].Lines && bytes.IndexByte(rec, '\n') >= 0 {
 					t.Fatal("a segment yields what it does not hold")
@@ -174,6 +185,20 @@ func TestAppendNDJSON(t *testing.T) {
 		if got := string(AppendNDJSON([]byte("x"), []byte(rec))); got != "x"+want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+func TestComplete(t *testing.T) {
+	s := Segment{Lines: true, Count: 2, Payload: []byte("{\"_line\":1}\n{\"_line\":2,\"a\":\"}\"}\n"),
+		Common: []Member{{"_file", "a \"b\".csv"}, {"_file_hash", "00ff"}}}
+	s.Complete()
+	want := `{"_line":1,"_file":"a \"b\".csv","_file_hash":"00ff"}` + "\n" + `{"_line":2,"a":"}","_file":"a \"b\".csv","_file_hash":"00ff"}` + "\n"
+	if string(s.Payload) != want || s.Common != nil || s.Check() != nil {
+		t.Fatalf("%s\n%v", s.Payload, s.Check())
+	}
+	before := &s.Payload[0]
+	if s.Complete(); &s.Payload[0] != before {
+		t.Fatal("a complete segment was copied")
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 
 // SegmentSize returns an upper bound of the size in bytes of a message that holds only s.
 func SegmentSize(s *Segment) int {
-	size := headerSize + 1 + 10 + 10 + len(s.Key) + 16 + 10 + 10 + 13*len(s.Shapes) + 10 + len(s.Payload)
+	size := headerSize + 1 + 10 + 10 + len(s.Key) + 16 + 10 + 10 + 13*len(s.Shapes) + 10 + len(s.Payload) + len(s.Ref)
 	if s.Routes != nil {
 		size += 10
 		for _, r := range s.Routes {
