@@ -65,6 +65,9 @@ type Reader struct {
 	started bool
 	damaged error    // a message since offset could not be read
 	held    *Message // read, but damage before it is reported first
+	parts   []Entry  // of the message read last, still to be returned
+	compact bool
+	keep    bool
 }
 
 // Reader starts reading at the cursor. Where retention has dropped that record, reading starts at
@@ -112,6 +115,9 @@ func (r *Reader) Next(ctx context.Context) (Entry, error) {
 // used on, and errors of the log, after which the same call may be repeated.
 func (r *Reader) Poll(ctx context.Context) (Entry, bool, error) {
 	for {
+		if e, ok, err := r.part(ctx); ok || err != nil {
+			return e, ok, err
+		}
 		msg, ok, err := r.message(ctx)
 		if errors.Is(err, ErrNotFound) {
 			r.damaged = err
@@ -141,11 +147,17 @@ func (r *Reader) Poll(ctx context.Context) (Entry, bool, error) {
 			r.held = &msg
 			return Entry{}, false, err
 		}
-		r.seq, r.offset = msg.Seq+1, max(r.offset, b.Base+uint64(b.Count()))
+		r.seq = msg.Seq + 1
+		e := Entry{Seq: msg.Seq, Time: msg.Time, Size: len(msg.Data), Batch: b}
+		if !r.keep && refers(b) {
+			r.parts = split(e)
+			continue
+		}
+		r.offset = max(r.offset, b.Base+uint64(b.Count()))
 		if b.Count() == 0 { // it only says where the log goes on, see shard.continueAt
 			continue
 		}
-		return Entry{Seq: msg.Seq, Time: msg.Time, Size: len(msg.Data), Batch: b}, true, nil
+		return e, true, nil
 	}
 }
 

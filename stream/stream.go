@@ -50,6 +50,9 @@ type Config struct {
 	AgeClock func() time.Time // by which retention measures ages; default Clock
 	Logger   *slog.Logger
 
+	// Fetch gets records that lie elsewhere, see record.Segment.Ref; required for a stream that has any.
+	Fetch Fetch
+
 	// OnCommit is called for every message that became durable, before its callers are answered.
 	// Shards call it concurrently; it must return quickly.
 	OnCommit func(Commit)

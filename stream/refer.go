@@ -1,0 +1,99 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tarn-data/tarn/record"
+)
+
+// Fetch returns the records that a reference stands for: lines, complete with the members that are
+// returned (record.Segment.Common). An error that wraps record.ErrCorrupt says that they cannot be had any
+// more; after another the same call may succeed. It is safe for concurrent use.
+type Fetch func(ctx context.Context, ref []byte) (lines []byte, common []record.Member, err error)
+
+// Compact makes the reader leave out members that all records of a segment share (record.Segment.Common),
+// where it need not copy the records otherwise. Call it before the first read.
+func (r *Reader) Compact() { r.compact = true }
+
+// KeepReferences makes the reader return references in place of the records they stand for, for callers
+// that look at requests and counts alone. Call it before the first read.
+func (r *Reader) KeepReferences() { r.keep = true }
+
+// split returns the parts of an entry: the segments that refer to records elsewhere, each alone, and the
+// runs of segments between them. So no more is in memory than one reference stands for (I8), and records
+// that cannot be fetched do not take others with them.
+func split(e Entry) []Entry {
+	var parts []Entry
+	at := e.Batch.Base
+	for i := range e.Batch.Segments {
+		seg := &e.Batch.Segments[i]
+		if i == 0 || seg.Ref != nil || e.Batch.Segments[i-1].Ref != nil {
+			part := e
+			part.Batch.Base, part.Batch.Segments = at, nil
+			parts = append(parts, part)
+		}
+		last := &parts[len(parts)-1]
+		last.Batch.Segments = append(last.Batch.Segments, *seg)
+		at += uint64(seg.Count)
+	}
+	return parts
+}
+
+// part returns the next part of the message that was read last, with its records, or false if there is
+// none.
+func (r *Reader) part(ctx context.Context) (Entry, bool, error) {
+	for len(r.parts) > 0 {
+		e := r.parts[0]
+		next := e.Batch.Base + uint64(e.Batch.Count())
+		if next <= r.offset { // the caller has it already
+			r.parts = r.parts[1:]
+			continue
+		}
+		if seg := &e.Batch.Segments[0]; seg.Ref != nil {
+			err := r.fetch(ctx, seg)
+			if err != nil && !errors.Is(err, record.ErrCorrupt) {
+				return Entry{}, false, err
+			}
+			if err != nil {
+				lost := &DamagedError{Stream: r.sh.s.cfg.Name, Shard: r.sh.id, From: max(r.offset, e.Batch.Base), Next: next, Err: err}
+				r.parts, r.offset = r.parts[1:], next
+				return Entry{}, false, lost
+			}
+			e.Size = len(seg.Payload)
+		}
+		r.parts, r.offset = r.parts[1:], next
+		return e, true, nil
+	}
+	return Entry{}, false, nil
+}
+
+// fetch puts the records of a reference in its place.
+func (r *Reader) fetch(ctx context.Context, seg *record.Segment) error {
+	if r.sh.s.cfg.Fetch == nil {
+		return fmt.Errorf("records lie outside of the stream %s, and it was opened without a way to them", r.sh.s.cfg.Name)
+	}
+	lines, common, err := r.sh.s.cfg.Fetch(ctx, seg.Ref)
+	if err != nil {
+		return err
+	}
+	seg.Payload, seg.Common, seg.Ref = lines, common, nil
+	if err := seg.Check(); err != nil {
+		return err
+	}
+	if !r.compact {
+		seg.Complete()
+	}
+	return nil
+}
+
+// refers reports whether some segment is a reference.
+func refers(b record.Batch) bool {
+	for i := range b.Segments {
+		if b.Segments[i].Ref != nil {
+			return true
+		}
+	}
+	return false
+}
