@@ -214,6 +214,7 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 				return fmt.Errorf("metadata: %w", err)
 			}
 			e.dropped.originals = filedrop.NewOriginals(e.db, e.bucket)
+			e.dropped.originals.Held = e.refersTo
 			e.store = table.Open(e.db, e.bucket, table.Options{Logger: e.log, CachedFiles: e.budget.files})
 			if err := e.openTwins(ctx); err != nil {
 				return err

@@ -50,6 +50,21 @@ func (e *Engine) fileSQL() (*duck.DB, error) {
 	return f.sql, err
 }
 
+// refersTo reports whether the record of a dropped file at a position of the pipeline's stream may still be
+// read there. A pipeline that is gone may come back, with its stream.
+func (e *Engine) refersTo(ctx context.Context, name string, at tarn.Position, taken time.Time) (bool, error) {
+	p := e.running.Load().byName[name]
+	if p == nil {
+		return true, nil
+	}
+	// The last message of a shard outlives its retention.
+	if keep := p.spec.Stream.Retention; keep > 0 && e.ages.now().Sub(taken) > keep {
+		return false, nil
+	}
+	st, err := p.stream.State(ctx, at.Shard)
+	return st.First <= at.Offset, err
+}
+
 // closeFiles ends what the file doors share.
 func (e *Engine) closeFiles() error {
 	e.dropped.mu.Lock()

@@ -193,7 +193,7 @@ func (e *Engine) start(ctx context.Context, in *project.Project, spec project.Pi
 		name := spec.Stream.Name
 		records, bytes, took := m.StreamBatchRecords.WithLabelValues(name), m.StreamBatchBytes.WithLabelValues(name), m.StreamFsyncSeconds.WithLabelValues(name)
 		p.stream, err = e.openStream(ctx, stream.Config{
-			Name: name, Shards: spec.Stream.Shards, Retention: spec.Stream.Retention, AgeClock: e.ages.now,
+			Name: name, Shards: spec.Stream.Shards, Retention: spec.Stream.Retention, AgeClock: e.ages.now, Fetch: e.dropped.originals.Fetch,
 			MaxBytes: spec.Stream.MaxBytes / int64(max(spec.Stream.Shards, 1)), MaxPending: e.budget.pending, TailBytes: int(e.budget.tail), MaxRequests: e.budget.requests, Logger: e.log,
 			OnCommit: func(c stream.Commit) {
 				records.Observe(float64(c.Records))

@@ -216,6 +216,7 @@ func (s *StreamSink) presentIn(ctx context.Context, shard int, c stream.Cursor, 
 		return err
 	}
 	defer r.Close()
+	r.KeepReferences()
 	for r.Cursor().Offset < end.Offset {
 		e, ok, err := r.Poll(ctx)
 		var damaged *stream.DamagedError

@@ -110,8 +110,8 @@ func (r *Reader) Next(ctx context.Context) (Entry, error) {
 	}
 }
 
-// Poll returns the next entry, or false if there is none now. It reads, but does not wait for
-// appends. Errors are *DamagedError for records that cannot be read, after which the reader may be
+// Poll returns the next entry, or false if there is none now. An entry without segments says that what
+// lies before its base has expired. It reads, but does not wait for appends. Errors are *DamagedError for records that cannot be read, after which the reader may be
 // used on, and errors of the log, after which the same call may be repeated.
 func (r *Reader) Poll(ctx context.Context) (Entry, bool, error) {
 	for {

@@ -9,9 +9,13 @@ import (
 )
 
 // Fetch returns the records that a reference stands for: lines, complete with the members that are
-// returned (record.Segment.Common). An error that wraps record.ErrCorrupt says that they cannot be had any
-// more; after another the same call may succeed. It is safe for concurrent use.
+// returned (record.Segment.Common). An error that wraps ErrExpired says that a lifecycle removed them, one
+// that wraps record.ErrCorrupt that they are lost; after another the same call may succeed. It is safe for
+// concurrent use.
 type Fetch func(ctx context.Context, ref []byte) (lines []byte, common []record.Member, err error)
+
+// ErrExpired: records that a reference stands for were removed where they lay, as their owner wished.
+var ErrExpired = errors.New("the records have expired")
 
 // Compact makes the reader leave out members that all records of a segment share (record.Segment.Common),
 // where it need not copy the records otherwise. Call it before the first read.
@@ -53,10 +57,16 @@ func (r *Reader) part(ctx context.Context) (Entry, bool, error) {
 		}
 		if seg := &e.Batch.Segments[0]; seg.Ref != nil {
 			err := r.fetch(ctx, seg)
-			if err != nil && !errors.Is(err, record.ErrCorrupt) {
+			switch {
+			case err == nil:
+			case errors.Is(err, ErrExpired):
+				r.expired += next - max(r.offset, e.Batch.Base)
+				r.parts, r.offset = r.parts[1:], next
+				e.Batch.Base, e.Batch.Segments = next, nil
+				return e, true, nil
+			case !errors.Is(err, record.ErrCorrupt):
 				return Entry{}, false, err
-			}
-			if err != nil {
+			default:
 				lost := &DamagedError{Stream: r.sh.s.cfg.Name, Shard: r.sh.id, From: max(r.offset, e.Batch.Base), Next: next, Err: err}
 				r.parts, r.offset = r.parts[1:], next
 				return Entry{}, false, lost

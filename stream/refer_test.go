@@ -16,16 +16,26 @@ import (
 
 // elsewhere holds records that segments refer to. It fails now and then.
 type elsewhere struct {
-	lines  map[string]string // by reference; those that are missing are gone
-	fails  int
-	common []record.Member
+	lines   map[string]string // by reference; those that are missing are gone
+	expired map[string]bool
+	fails   int
+	common  []record.Member
 }
+
+// Records that are not there.
+const (
+	gone    = "gone"
+	expired = "expired"
+)
 
 var errBusyDisk = errors.New("the disk is busy")
 
 func (e *elsewhere) fetch(_ context.Context, ref []byte) ([]byte, []record.Member, error) {
 	if e.fails++; e.fails%3 == 1 {
 		return nil, nil, errBusyDisk
+	}
+	if e.expired[string(ref)] {
+		return nil, nil, stream.ErrExpired
 	}
 	lines, ok := e.lines[string(ref)]
 	if !ok {
@@ -42,10 +52,10 @@ func TestReferences(t *testing.T) {
 	world := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		world++
-		far := &elsewhere{lines: map[string]string{}, common: []record.Member{{Name: "_file", Value: "a.csv"}}}
+		far := &elsewhere{lines: map[string]string{}, expired: map[string]bool{}, common: []record.Member{{Name: "_file", Value: "a.csv"}}}
 		s := open(t, e, stream.Config{Name: fmt.Sprint("w", world), Fetch: far.fetch, TailBytes: rapid.SampledFrom([]int{1, 1 << 20}).Draw(rt, "tail")})
 		defer s.Close()
-		var want []string // by offset; "" for one that is gone
+		var want []string // by offset; gone and expired for those that are not there
 		var waits []func(context.Context) (stream.Ack, error)
 		for i := range rapid.IntRange(1, 12).Draw(rt, "segments") {
 			seg := lines(fmt.Sprint("p", i), rapid.IntRange(1, 4).Draw(rt, "count"))
@@ -56,15 +66,18 @@ func TestReferences(t *testing.T) {
 					}
 				}
 			})
-			if kind := rapid.SampledFrom([]string{"plain", "reference", "gone"}).Draw(rt, "kind"); kind != "plain" {
+			if kind := rapid.SampledFrom([]string{"plain", "reference", gone, expired}).Draw(rt, "kind"); kind != "plain" {
 				seg.Ref, seg.Payload = []byte(fmt.Sprint("ref-", i)), nil
 				for k := range all {
 					all[k] = fmt.Sprintf(`{"_line":%d,"_file":"a.csv"}`, k)
-					if kind == "gone" {
-						all[k] = ""
+					if kind != "reference" {
+						all[k] = kind
 					}
 				}
-				if kind == "reference" {
+				switch kind {
+				case expired:
+					far.expired[string(seg.Ref)] = true
+				case "reference":
 					far.lines[string(seg.Ref)] = strings.ReplaceAll(strings.Join(all, "\n"), `,"_file":"a.csv"`, "") + "\n"
 				}
 			}
@@ -107,7 +120,7 @@ func checkReferences(rt *rapid.T, s *stream.Stream, from uint64, want []string, 
 		var d *stream.DamagedError
 		switch {
 		case errors.As(err, &d):
-			if d.From != at || d.Lost || slices.ContainsFunc(want[d.From:d.Next], func(w string) bool { return w != "" }) {
+			if d.From != at || d.Lost || slices.ContainsFunc(want[d.From:d.Next], func(w string) bool { return w != gone }) {
 				rt.Fatalf("from %d, at %d: %v", from, at, d)
 			}
 			at = d.Next
@@ -117,6 +130,11 @@ func checkReferences(rt *rapid.T, s *stream.Stream, from uint64, want []string, 
 			rt.Fatal(at, ok, err)
 		default:
 			offset := e.Batch.Base
+			for ; at < offset; at++ {
+				if want[at] != expired {
+					rt.Fatalf("record %d was passed over: %s", at, want[at])
+				}
+			}
 			for i := range e.Batch.Segments {
 				seg := &e.Batch.Segments[i]
 				seg.Complete()

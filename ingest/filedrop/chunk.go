@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"io"
 	"strconv"
@@ -28,6 +27,14 @@ type chunk struct {
 	lines  []int64 // of each record in the file
 	bad    []RejectedRecord
 	badAll int64 // rejected while reading; bad lists the first
+	piece  piece // of the file that it was read from, where that is known
+}
+
+// piece is a piece of a file, from one record to another.
+type piece struct {
+	From  decode.Place `json:"from"`
+	Bytes int64        `json:"bytes"`
+	Sum   uint32       `json:"crc32c"`
 }
 
 func (c *chunk) reset(number uint32) {
@@ -51,20 +58,28 @@ func printable(b []byte) string {
 // chunker cuts the records of a file into chunks. The cuts depend on the file and the plan alone.
 type chunker struct {
 	records decode.Records
-	bytes   int    // of a chunk; a larger record is a chunk of its own
-	lineage []byte // ,"_file":"…","_file_hash":"…","_line":
+	placed  decode.Placed // where the records are, nil when they are not referred to
+	bytes   int           // of a chunk; a larger record is a chunk of its own
+	members []byte        // what lineage adds behind the line
 	next    uint32
-	held    []byte // read, but too large for the chunk before
-	line    int64  // of held, or where reading is
+	from    decode.Place // where the next chunk begins
+	held    []byte       // read, but too large for the chunk before
+	line    int64        // of held, or where reading is
 	end     bool
 }
 
+// lineage is what records of the file have in common.
+func lineage(file, hash string) []record.Member {
+	return []record.Member{{Name: "_file", Value: file}, {Name: "_file_hash", Value: hash}}
+}
+
 func newChunker(r decode.Records, p plan, name, hash string) *chunker {
-	file, _ := json.Marshal(name) // a string always marshals
-	l := []byte(`,"_file":`)
-	l = append(l, file...)
-	l = append(l, `,"_file_hash":"`+hash+`","_line":`...)
-	return &chunker{records: r, bytes: p.ChunkBytes, lineage: l}
+	k := &chunker{records: r, bytes: p.ChunkBytes, members: record.AppendMembers(nil, lineage(name, hash))}
+	if p.Refer {
+		k.placed = r.(decode.Placed) // see plan
+		k.from = decode.Place{Line: 1, Header: p.Read.Header}
+	}
+	return k
 }
 
 // fill makes c the next chunk. It returns io.EOF behind the last, and what ended reading otherwise; c
@@ -80,8 +95,9 @@ func (k *chunker) fill(c *chunk) error {
 		rec, line, err := k.records.Next()
 		k.line = line
 		if err == nil {
-			if len(c.body) > 0 && len(c.body)+len(rec)+len(k.lineage)+24 > k.bytes {
+			if len(c.body) > 0 && len(c.body)+len(rec)+len(lineKey)+len(k.members)+24 > k.bytes {
 				k.held = append([]byte{}, rec...)
+				k.cut(c, true)
 				return nil
 			}
 			k.add(c, rec, line)
@@ -92,10 +108,12 @@ func (k *chunker) fill(c *chunk) error {
 		case errors.As(err, &bad):
 			c.reject(RejectedRecord{Line: line, Code: bad.Code, Detail: bad.Detail, Text: printable(bad.Text)})
 			if c.badAll >= maxBad {
+				k.cut(c, false)
 				return nil
 			}
 		case err == io.EOF:
 			k.end = true
+			k.cut(c, false)
 			return nil
 		default:
 			k.end = true
@@ -108,12 +126,28 @@ func (k *chunker) fill(c *chunk) error {
 	return nil
 }
 
+// cut ends the piece of a chunk where reading is, or before the record read last.
+func (k *chunker) cut(c *chunk, before bool) {
+	if k.placed == nil {
+		return
+	}
+	to := k.placed.Place()
+	if before {
+		to = k.placed.Start()
+	}
+	c.piece = piece{From: k.from, Bytes: to.Offset - k.from.Offset, Sum: k.placed.Cut(to.Offset)}
+	k.from = to
+}
+
 func (c *chunk) reject(r RejectedRecord) {
 	if len(c.bad) < record.MaxRejects {
 		c.bad = append(c.bad, r)
 	}
 	c.badAll++
 }
+
+// lineKey begins the lineage of a record.
+const lineKey = `,"_line":`
 
 // add appends a record with its lineage before the last brace. A record that is no object stays as it
 // is and is refused by the framing; one that is no valid JSON does not become valid by the addition,
@@ -131,12 +165,13 @@ func (k *chunker) add(c *chunk, rec []byte, line int64) {
 		return
 	}
 	c.body = append(c.body, rec[:last]...)
-	members := k.lineage
+	key := lineKey
 	if empty(rec[:last]) {
-		members = members[1:]
+		key = key[1:]
 	}
-	c.body = append(c.body, members...)
+	c.body = append(c.body, key...)
 	c.body = strconv.AppendInt(c.body, line, 10)
+	c.body = append(c.body, k.members...)
 	c.body = append(c.body, '}', '\n')
 }
 

@@ -66,6 +66,13 @@ func (d *Door) fill(ctx context.Context, t *taken, records decode.Records, rejec
 	o := &t.outcome
 	o.Accepted, o.Rejected, o.Rejects, o.Fault = 0, 0, nil, nil
 	o.Shards = append([]Shard{}, t.note.Shards...)
+	if t.plan.Refer {
+		release, err := d.alone(ctx)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	f := &filling{d: d, t: t, ids: requestsOf(d.o.Pipeline, t.id), have: have, next: t.note.Next, rejects: rejects, noted: d.o.Clock()}
 	// The appends must have ended when fill returns: they read the chunks.
 	ctx, cancel := context.WithCancel(ctx)
@@ -234,6 +241,12 @@ func (f *filling) frame(w *flight) ([]record.Part, error) {
 	w.all += int64(framed.RejectedTotal)
 	if c.number < f.next { // it is in the stream, and counted by the note
 		return nil, err
+	}
+	if p.Refer && w.all == 0 && len(c.body) >= f.d.chunkRefers && c.piece.Bytes > 0 && c.piece.Bytes <= maxPiece {
+		for i := range framed.Parts { // one, as there is no key
+			seg := &framed.Parts[i].Segment
+			seg.Payload, seg.Ref = nil, f.d.refer(f.t, c.piece)
+		}
 	}
 	return framed.Parts, err
 }

@@ -29,6 +29,7 @@ func TestStopsAnywhere(t *testing.T) {
 		if rapid.Bool().Draw(rt, "keyed") {
 			s.o.KeyPath = "a"
 		}
+		refers := rapid.Bool().Draw(rt, "refers")
 		engine, err := jetstream.Start(context.Background(), jetstream.ServerOptions{Dir: filepath.Join(s.dir, "model")})
 		if err != nil {
 			t.Fatal(err)
@@ -37,7 +38,7 @@ func TestStopsAnywhere(t *testing.T) {
 		var ahead atomic.Int64
 		clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 		openStream := func() {
-			s.stream, err = stream.Open(context.Background(), engine, stream.Config{Name: "m", Shards: shards, Clock: clock, MaxPending: 1 << 20})
+			s.stream, err = stream.Open(context.Background(), engine, stream.Config{Name: "m", Shards: shards, Clock: clock, MaxPending: 1 << 20, Fetch: NewOriginals(s.o.DB, s.o.Bucket).Fetch})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,6 +60,9 @@ func TestStopsAnywhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			d.o.Settle, d.chunk = time.Millisecond, 2_000
+			if refers {
+				d.refers, d.chunkRefers = 1, 1
+			}
 			ctx, cancel := context.WithCancel(context.Background())
 			ended := make(chan struct{})
 			go func() { defer close(ended); _ = d.Run(ctx) }()

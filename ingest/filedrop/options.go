@@ -104,12 +104,16 @@ func (o Options) withDefaults() Options {
 
 // Door takes files for one pipeline. Push may be called from any goroutine while Run runs.
 type Door struct {
-	o     Options
-	chunk int // bytes of a chunk at most
+	o           Options
+	chunk       int // bytes of a chunk at most
+	refers      int64
+	chunkRefers int // bytes from which files, and chunks of them, are referred to
 
 	life context.Context // ends with Run; ends pushes too
 	end  context.CancelFunc
 	work sync.WaitGroup // pushes and files under way
+
+	referring *semaphore.Weighted // of one: see alone
 
 	mu     sync.Mutex
 	closed bool
@@ -120,7 +124,7 @@ func New(o Options) (*Door, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Door{o: o.withDefaults(), chunk: chunkBytes}
+	d := &Door{o: o.withDefaults(), chunk: chunkBytes, refers: referBytes, chunkRefers: referChunkBytes, referring: semaphore.NewWeighted(1)}
 	d.life, d.end = context.WithCancel(context.Background())
 	return d, nil
 }

@@ -3,10 +3,12 @@ package filedrop
 import (
 	"context"
 	"fmt"
+	"math"
 	"regexp"
 	"sync"
 	"time"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/metadb"
 )
@@ -18,6 +20,10 @@ const originalsPrefix = "raw/files/"
 // make them; nothing else deletes them (I4). It is safe for concurrent use, and all doors of a process
 // share one: a file is taken by one of them at a time, and not while its copy is removed.
 type Originals struct {
+	// Held reports whether the record at a position of a pipeline's stream, taken at that time, may still
+	// be read: an original that holds it is kept. nil keeps none. Set it before the first use.
+	Held func(ctx context.Context, pipeline string, at tarn.Position, taken time.Time) (bool, error)
+
 	db     *metadb.DB
 	bucket lake.Bucket
 
@@ -86,25 +92,28 @@ const expirePage = 500
 // Expire removes the originals of files that were taken before olderThan, and those that have at least
 // versions newer ones of the same pipeline and name; zero values remove none. First the rows say so,
 // then the objects are deleted (I4); what a crash leaves between is an orphan. The rows stay: the same
-// bytes are a duplicate for ever. Files that are being taken are left for the next time.
+// bytes are a duplicate for ever. Files that are being taken, and those that a stream refers to, are left
+// for the next time.
 func (o *Originals) Expire(ctx context.Context, olderThan time.Time, versions int) (Removed, error) {
 	var done Removed
+	after := original{at: math.MinInt64}
 	for {
-		due, err := o.due(ctx, olderThan, versions)
+		due, err := o.due(ctx, olderThan, versions, after)
 		if err != nil {
 			return done, err
 		}
 		r, err := o.expire(ctx, due)
 		done.Objects += r.Objects
 		done.Bytes += r.Bytes
-		if err != nil || r.Objects == 0 || len(due) < expirePage {
+		if err != nil || len(due) < expirePage {
 			return done, err
 		}
+		after = due[len(due)-1]
 	}
 }
 
-// due lists the next originals to remove.
-func (o *Originals) due(ctx context.Context, olderThan time.Time, versions int) ([]original, error) {
+// due lists the next originals to remove, behind one.
+func (o *Originals) due(ctx context.Context, olderThan time.Time, versions int, after original) ([]original, error) {
 	before := int64(-1) // nothing was taken before 1970
 	if !olderThan.IsZero() {
 		before = metadb.Micros(olderThan)
@@ -119,7 +128,8 @@ func (o *Originals) due(ctx context.Context, olderThan time.Time, versions int) 
 		versions AS (
 			SELECT pipeline, hash, name, size, at, under, row_number() OVER (PARTITION BY pipeline, name ORDER BY at DESC, hash) AS version FROM kept)
 		SELECT pipeline, hash, name, size, at FROM versions
-		WHERE under = 0 AND (at < ? OR version > ?) ORDER BY at, pipeline, hash, name LIMIT ?`, before, versions, expirePage)
+		WHERE under = 0 AND (at < ? OR version > ?) AND (at, pipeline, hash, name) > (?, ?, ?, ?) ORDER BY at, pipeline, hash, name LIMIT ?`,
+		before, versions, after.at, after.pipeline, after.hash, after.name, expirePage)
 	if err != nil {
 		return nil, fmt.Errorf("find originals to remove: %w", err)
 	}
@@ -135,11 +145,16 @@ func (o *Originals) due(ctx context.Context, olderThan time.Time, versions int) 
 	return out, rows.Err()
 }
 
-// expire removes those of the originals that nobody is working on.
+// expire removes those of the originals that nobody is working on or refers to.
 func (o *Originals) expire(ctx context.Context, due []original) (done Removed, err error) {
 	var gone []original
 	claimed := map[string]bool{}
 	for _, x := range due {
+		if held, err := o.held(ctx, x); err != nil {
+			return done, err
+		} else if held {
+			continue
+		}
 		if id := x.pipeline + "/" + x.hash; !claimed[id] {
 			release, _ := o.tryClaim(x.pipeline, x.hash)
 			if release == nil {

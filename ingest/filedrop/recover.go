@@ -50,6 +50,7 @@ func (d *Door) presentIn(ctx context.Context, shard int, c stream.Cursor, ids re
 		return err
 	}
 	defer r.Close()
+	r.KeepReferences()
 	for r.Cursor().Offset < end.Offset {
 		e, ok, err := r.Poll(ctx)
 		var damaged *stream.DamagedError

@@ -54,6 +54,9 @@ type plan struct {
 	ChunkBytes int         `json:"chunk_bytes"`
 	Routed     bool        `json:"routed,omitempty"`
 	Routes     []string    `json:"routes,omitempty"`
+	// Refer keeps the records where they are, in the copy of the file: the stream gets references. Read
+	// is Seekable then, and KeyPath empty.
+	Refer bool `json:"refer,omitempty"`
 }
 
 // note says where to look for the chunks of a file: those before Next are in the stream, the others at

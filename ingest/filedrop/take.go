@@ -133,6 +133,7 @@ func (d *Door) plan(ctx context.Context, t *taken, a arrival) (err error) {
 		return faulty(err, 0)
 	}
 	t.outcome.Format = string(p.Read.Format)
+	p.Refer = p.Read.Seekable() && p.KeyPath == "" && t.size >= d.refers
 	open := func() (decode.Records, error) { return d.open(ctx, t) }
 	if err = d.route(ctx, p, t.name, t.size, open); err != nil {
 		return err
@@ -163,13 +164,15 @@ func (d *Door) open(ctx context.Context, t *taken) (decode.Records, error) {
 		_ = o.Close()
 		return nil, err
 	}
-	return closing{r, o}, nil
+	placed, _ := r.(decode.Placed)
+	return closing{r, placed, o}, nil
 }
 
 // closing closes the object with the records read from it.
 type closing struct {
 	decode.Records
-	object io.Closer
+	decode.Placed // nil unless the plan is Seekable
+	object        io.Closer
 }
 
 // Close implements decode.Records.

@@ -122,6 +122,7 @@ func (p *Puller) presentIn(ctx context.Context, shard int, c stream.Cursor, ids 
 		return err
 	}
 	defer r.Close()
+	r.KeepReferences()
 	for r.Cursor().Offset < end.Offset {
 		e, ok, err := r.Poll(ctx)
 		var damaged *stream.DamagedError

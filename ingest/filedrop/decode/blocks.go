@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"errors"
+	"hash/crc32"
 	"io"
 
 	"github.com/tarn-data/tarn"
@@ -21,16 +22,38 @@ type blocks struct {
 	line  int64
 	end   bool // nothing more comes
 	err   error
+
+	base   int64  // place of buf[0] in the text
+	summed int    // buf[:summed] is in sum, or before it
+	sum    uint32 // CRC-32C since the last cut
 }
 
 func newBlocks(r io.Reader, limit int) *blocks {
 	b := &blocks{src: r, limit: limit, line: 1, buf: make([]byte, 0, 2*blockBytes)}
 	for len(b.buf) < 3 && b.more() {
 	}
-	if bytes.HasPrefix(b.buf, []byte("\xef\xbb\xbf")) {
-		b.at = 3
-	}
+	b.passMark()
 	return b
+}
+
+const byteOrderMark = "\xef\xbb\xbf"
+
+// passMark passes over a byte order mark at the beginning.
+func (b *blocks) passMark() {
+	if bytes.HasPrefix(b.buf, []byte(byteOrderMark)) {
+		b.at = len(byteOrderMark)
+	}
+}
+
+// castagnoli is a constant table.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// cut returns the checksum of the text from the last cut to offset, which is not before the record read last.
+func (b *blocks) cut(offset int64) uint32 {
+	to := int(offset - b.base)
+	sum := crc32.Update(b.sum, castagnoli, b.buf[b.summed:to])
+	b.sum, b.summed = 0, to
+	return sum
 }
 
 // rest is what can be looked at without reading.
@@ -43,6 +66,9 @@ func (b *blocks) more() bool {
 		return false
 	}
 	if cap(b.buf)-len(b.buf) < blockBytes {
+		b.sum = crc32.Update(b.sum, castagnoli, b.buf[b.summed:max(b.at, b.summed)])
+		b.base += int64(b.at)
+		b.summed = max(b.summed-b.at, 0)
 		unread := len(b.buf) - b.at
 		if want := unread + 2*blockBytes; cap(b.buf) < want {
 			next := make([]byte, unread, 2*want)

@@ -51,6 +51,7 @@ func newTable(s *source, p Plan) *table {
 // Next implements Records.
 func (t *table) Next() ([]byte, int64, error) {
 	for {
+		t.begin()
 		line := t.r.line
 		size, err := t.row()
 		if err != nil {
@@ -75,6 +76,13 @@ func (t *table) Next() ([]byte, int64, error) {
 		t.r.skip(size)
 		return t.buf, line, nil
 	}
+}
+
+// Place implements Placed.
+func (t *table) Place() Place {
+	at := t.place()
+	at.Header = t.header
+	return at
 }
 
 // object appends the row as a JSON object.

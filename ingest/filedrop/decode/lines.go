@@ -19,6 +19,7 @@ type lines struct {
 // Next implements Records. Blank lines are no records of JSON; of a text they are.
 func (l *lines) Next() ([]byte, int64, error) {
 	for {
+		l.begin()
 		at := l.r.line
 		line, err := l.r.next()
 		if err != nil {

@@ -127,24 +127,86 @@ func Open(in Input, p Plan) (Records, error) {
 		return openAvro(plain)
 	}
 	text := &source{close: plain.Close, r: newBlocks(transcode(plain, p.Encoding), p.RecordBytes)}
-	switch p.Format {
-	case NDJSON:
-		return &lines{source: text}, nil
-	case Text:
-		return &lines{source: text, wrap: true}, nil
-	case JSON:
-		return &objects{source: text}, nil
-	case CSV:
-		return newTable(text, p), nil
+	if r := p.records(text); r != nil {
+		return r, nil
 	}
 	return nil, &tarn.Error{Code: tarn.CodeUnsupported, Detail: "the format " + string(p.Format) + " is not known"}
+}
+
+// records reads a text by the plan, nil for a format that is no text.
+func (p Plan) records(text *source) Records {
+	switch p.Format {
+	case NDJSON:
+		return &lines{source: text}
+	case Text:
+		return &lines{source: text, wrap: true}
+	case JSON:
+		return &objects{source: text}
+	case CSV:
+		return newTable(text, p)
+	}
+	return nil
+}
+
+// Place is where reading a file can begin.
+type Place struct {
+	Offset int64 `json:"offset"`
+	Line   int64 `json:"line"`
+	Header bool  `json:"header,omitempty"` // that of a CSV file is still to come
+}
+
+// Placed is implemented by the Records of a plan that is Seekable. Parted at the places it returns, the
+// file gives the same records, see OpenRange.
+type Placed interface {
+	// Place is behind the record or piece that was read last.
+	Place() Place
+	// Start is where the record that was read last begins.
+	Start() Place
+	// Cut returns the checksum (CRC-32C) of the file's bytes from the last cut to the place where
+	// reading is, or to the start of the record that was read last.
+	Cut(offset int64) uint32
+}
+
+// Seekable reports whether files of the plan can be read from the middle.
+func (p Plan) Seekable() bool {
+	return p.Compression == Plain && p.Encoding == "" && (p.Format == NDJSON || p.Format == CSV || p.Format == Text)
+}
+
+// OpenRange reads a piece of a file by a plan that is Seekable. The piece begins at a place that Placed
+// returned for the whole file and ends at another, and has records only: what is none may be told by what
+// follows it.
+func OpenRange(piece []byte, p Plan, at Place) (Records, error) {
+	if !p.Seekable() {
+		return nil, &tarn.Error{Code: tarn.CodeUnsupported, Detail: "a file of the format " + string(p.Format) + " cannot be read from the middle"}
+	}
+	p.Header = at.Header
+	text := &blocks{buf: piece, limit: p.RecordBytes, line: at.Line, base: at.Offset, end: true}
+	if at.Offset == 0 {
+		text.passMark()
+	}
+	return p.records(&source{r: text, close: func() error { return nil }}), nil
 }
 
 // source is the decoded text of a file and what closes it.
 type source struct {
 	r     *blocks
 	close func() error
+	start Place // of the record read last
 }
+
+// begin notes that a record begins here.
+func (s *source) begin() { s.start = s.place() }
+
+func (s *source) place() Place { return Place{Offset: s.r.base + int64(s.r.at), Line: s.r.line} }
+
+// Start implements Placed.
+func (s *source) Start() Place { return s.start }
+
+// Place implements Placed.
+func (s *source) Place() Place { return s.place() }
+
+// Cut implements Placed.
+func (s *source) Cut(offset int64) uint32 { return s.r.cut(offset) }
 
 // Close implements Records.
 func (s *source) Close() error { return s.close() }

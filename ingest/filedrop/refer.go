@@ -1,0 +1,156 @@
+package filedrop
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+
+	"github.com/tarn-data/tarn/ingest/filedrop/decode"
+	"github.com/tarn-data/tarn/lake"
+	"github.com/tarn-data/tarn/metadb"
+	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/stream"
+)
+
+// The bytes of large files are not written once more into the stream: its messages say where in the copy
+// of the file their records are, and readers fetch them from there (docs/adr/0015-references.md).
+const (
+	referBytes      = 1 << 20  // of a file; smaller ones go into the stream with their bytes
+	referChunkBytes = 64 << 10 // of a chunk
+)
+
+// reference is what the stream holds in place of the records of a chunk. It holds all that it takes to
+// make them again.
+type reference struct {
+	Object string      `json:"object"` // key in the lake
+	File   string      `json:"file"`
+	Hash   string      `json:"hash"`
+	Read   decode.Plan `json:"read"`
+	Piece  piece       `json:"piece"`
+}
+
+// refer returns the reference to a piece of a file.
+func (d *Door) refer(t *taken, at piece) []byte {
+	ref, _ := json.Marshal(reference{Object: d.key(t), File: t.name, Hash: t.hash, Read: t.plan.Read, Piece: at}) // plain data
+	return ref
+}
+
+// castagnoli is a constant table.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// maxPiece bounds what is read for a reference (I8). A piece is smaller than the records made of it, unless
+// it is full of blanks.
+const maxPiece = 16 << 20
+
+// Fetch implements stream.Fetch for the references that doors write: the records of a chunk as they were
+// framed, with their lines; the members of the file are common to all. It fails with stream.ErrExpired when
+// the lifecycle has removed the copy, and with record.ErrCorrupt when it is lost or its bytes are not those
+// that came (I5).
+func (o *Originals) Fetch(ctx context.Context, ref []byte) ([]byte, []record.Member, error) {
+	corrupt := func(format string, args ...any) ([]byte, []record.Member, error) {
+		return nil, nil, fmt.Errorf("%w: "+format, append([]any{record.ErrCorrupt}, args...)...)
+	}
+	var r reference
+	if err := json.Unmarshal(ref, &r); err != nil || r.Piece.Bytes <= 0 || r.Piece.Bytes > maxPiece || r.Piece.From.Offset < 0 {
+		return corrupt("a reference of %d bytes says nothing", len(ref))
+	}
+	object, err := o.bucket.Open(ctx, r.Object)
+	if errors.Is(err, lake.ErrNotFound) || errors.Is(err, lake.ErrKey) {
+		if expired, err := o.expired(ctx, r); err != nil || expired {
+			return nil, nil, cmp.Or(err, stream.ErrExpired)
+		}
+		return corrupt("the copy of the file %s is gone", r.File)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer object.Close()
+	if r.Piece.From.Offset+r.Piece.Bytes > object.Size() {
+		return corrupt("the copy of the file %s is cut short", r.File)
+	}
+	bytes := make([]byte, r.Piece.Bytes)
+	if _, err := object.ReadAt(bytes, r.Piece.From.Offset); err != nil && err != io.EOF {
+		return nil, nil, err
+	}
+	if crc32.Checksum(bytes, castagnoli) != r.Piece.Sum {
+		return corrupt("the copy of the file %s is damaged", r.File)
+	}
+	records, err := decode.OpenRange(bytes, r.Read, r.Piece.From)
+	if err != nil {
+		return corrupt("%s: %v", r.File, err)
+	}
+	k := &chunker{records: records, bytes: math.MaxInt}
+	c := &chunk{body: make([]byte, 0, len(bytes)+len(bytes)/8)}
+	if err := k.fill(c); err != nil || c.badAll > 0 {
+		return corrupt("the copy of the file %s has no records where the stream says so", r.File)
+	}
+	return c.body, lineage(r.File, r.Hash), nil
+}
+
+// expired reports whether the lifecycle removed the copy.
+func (o *Originals) expired(ctx context.Context, r reference) (bool, error) {
+	parts := originalKey.FindStringSubmatch(r.Object)
+	if parts == nil {
+		return false, nil
+	}
+	rows, err := o.db.Query(ctx, "SELECT 1 FROM taken_files WHERE pipeline = ? AND hash = ? AND name = ? AND original_gone > 0", parts[1], parts[2], r.File)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	return rows.Next(), rows.Err()
+}
+
+// held reports whether some stream still refers to the original.
+func (o *Originals) held(ctx context.Context, x original) (bool, error) {
+	if o.Held == nil {
+		return false, nil
+	}
+	rows, err := o.db.Query(ctx, "SELECT plan, outcome, taken_at FROM taken_files WHERE pipeline = ? AND hash = ? AND name = ?", x.pipeline, x.hash, x.name)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p, out []byte
+		var at int64
+		if err := rows.Scan(&p, &out, &at); err != nil {
+			return false, err
+		}
+		var t taken
+		if err := errors.Join(json.Unmarshal(p, &t.plan), json.Unmarshal(out, &t.outcome)); err != nil {
+			return false, err
+		}
+		if !t.plan.Refer {
+			continue
+		}
+		for _, s := range t.outcome.Shards {
+			if held, err := o.Held(ctx, x.pipeline, s.Last, metadb.Time(at)); err != nil || held {
+				return held, err
+			}
+		}
+	}
+	return false, rows.Err()
+}
+
+// alone waits until no other file of the door is brought into the stream by reference: readers are fastest
+// while the pieces of a file follow each other. The caller has a slot, which is free for others meanwhile.
+func (d *Door) alone(ctx context.Context) (release func(), err error) {
+	if d.referring.TryAcquire(1) {
+		return func() { d.referring.Release(1) }, nil
+	}
+	d.o.Slots.Release(1)
+	err = d.referring.Acquire(ctx, 1)
+	if e := d.o.Slots.Acquire(context.WithoutCancel(ctx), 1); e != nil { // its owner gives it back
+		err = errors.Join(err, e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { d.referring.Release(1) }, nil
+}
