@@ -13,6 +13,11 @@ import (
 // segment adds a segment's records but the first skip ones. Records whose shapes are all known to
 // fit are copied as they are, without a look at each.
 func (g *gatherer) segment(c *chunk, shard int, base uint64, seg *record.Segment, skip int) error {
+	if g.compacts(c, seg, skip) {
+		c.common = seg.Common
+		return c.addLines(shard, base, seg.Arrival, seg.Count, seg.Payload)
+	}
+	seg.Complete()
 	switch {
 	case g.w.cfg.Opaque:
 		return g.opaque(c, shard, base, seg, skip)

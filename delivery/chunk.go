@@ -47,7 +47,9 @@ type chunk struct {
 	refused int64     // bytes of the records in failed
 	oldest  time.Time // arrival of the oldest record
 	started time.Time
-	input   *inputSchema // covers every record of the chunk
+	input   *inputSchema    // covers every record of the chunk
+	common  []record.Member // that every line lacks, see compact.go
+	sealed  bool            // takes no more records
 }
 
 func newChunk(dir string, serial uint64, shards []span) (*chunk, error) {
@@ -130,7 +132,7 @@ func (c *chunk) fail(r table.FailedRecord) {
 
 // full reports whether the chunk should take no more records.
 func (c *chunk) full(limit int64) bool {
-	return c.bytes >= limit || len(c.failed) >= maxFailedWaiting || c.refused >= maxFailedBytes
+	return c.sealed || c.bytes >= limit || len(c.failed) >= maxFailedWaiting || c.refused >= maxFailedBytes
 }
 
 // close makes the file readable for conversion.

@@ -20,7 +20,8 @@ type gatherer struct {
 	cur     *chunk
 	sample  *chunk // the first records of a table without columns yet, not checked
 	sampled int
-	first   int // the shard that fills the next chunk first, so that each has its turn
+	held    []*stream.Entry // by shard: read, and waiting for the next chunk
+	first   int             // the shard that fills the next chunk first, so that each has its turn
 }
 
 // readError is a failure to read, which at the end of a session is no failure.
@@ -62,7 +63,9 @@ func (w *Worker) open(ctx context.Context) (_ *gatherer, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("read shard %d at offset %d: %w", i, s.next, err)
 		}
+		w.compact(r)
 		g.readers = append(g.readers, r)
+		g.held = append(g.held, nil)
 		if len(w.cfg.Functions) > 0 {
 			g.callers = append(g.callers, newCaller(w, i, r, s.next))
 		}
@@ -159,6 +162,10 @@ func (g *gatherer) poll(ctx context.Context, shard int) (found bool, err error) 
 			return ok, err
 		}
 		return true, g.takeCalled(shard, e)
+	}
+	if e := g.held[shard]; e != nil {
+		g.held[shard] = nil
+		return true, g.take(shard, *e)
 	}
 	e, ok, err := g.readers[shard].Poll(ctx)
 	var damaged *stream.DamagedError
@@ -291,6 +298,10 @@ func (g *gatherer) take(shard int, e stream.Entry) error {
 	c, err := g.start()
 	if err != nil {
 		return err
+	}
+	if g.clashes(c, shard, e) {
+		c.sealed, g.held[shard] = true, &e
+		return nil
 	}
 	s := &c.spans[shard]
 	at := e.Batch.Base

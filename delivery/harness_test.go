@@ -35,6 +35,7 @@ type world struct {
 	bucket lake.Bucket
 	duck   *duck.DB
 	dir    string
+	far    map[string]record.Segment // records that lie elsewhere, by reference
 }
 
 func newWorld(t *testing.T, shards int) *world {
@@ -49,7 +50,7 @@ func newWorld(t *testing.T, shards int) *world {
 	eng, err := jetstream.Start(t.Context(), jetstream.ServerOptions{Dir: filepath.Join(w.dir, "streams")})
 	must(err)
 	t.Cleanup(func() { _ = eng.Close() })
-	w.stream, err = stream.Open(t.Context(), eng, stream.Config{Name: "events", Shards: shards})
+	w.stream, err = stream.Open(t.Context(), eng, stream.Config{Name: "events", Shards: shards, Fetch: w.fetch})
 	must(err)
 	t.Cleanup(func() { _ = w.stream.Close() })
 	bucket, err := fs.Open(filepath.Join(w.dir, "lake"))
@@ -64,6 +65,15 @@ func newWorld(t *testing.T, shards int) *world {
 	must(err)
 	t.Cleanup(func() { _ = w.duck.Close() })
 	return w
+}
+
+// fetch gets records that lie elsewhere.
+func (w *world) fetch(_ context.Context, ref, buf []byte) ([]byte, []record.Member, error) {
+	seg, ok := w.far[string(ref)]
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: %s", record.ErrCorrupt, ref)
+	}
+	return append(buf[:0], seg.Payload...), seg.Common, nil
 }
 
 // config is a delivery that stages at once and commits when told.

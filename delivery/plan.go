@@ -96,9 +96,9 @@ func cast(out tarn.Field, want tarn.Type) string {
 // rowsOf returns the SELECT that converts the records of a chunk to the columns of the plan.
 func (p *plan) rowsOf(c *chunk) string {
 	if !p.positions {
-		return p.rows(c.path)
+		return p.prefix + p.readCommon(c.path, c.common) + p.suffix
 	}
-	return p.prefix + withPositions(p.read(c.path), p.input.schema, c.places()) + p.suffix
+	return p.prefix + withPositions(p.readCommon(c.path, c.common), p.input.schema, c.places()) + p.suffix
 }
 
 // rows is rowsOf for records in an NDJSON file that are converted for the sake of the errors: they come

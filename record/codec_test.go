@@ -91,6 +91,24 @@ func TestGoldenShapes(t *testing.T) {
 	}
 }
 
+func TestShapeWith(t *testing.T) {
+	for _, rec := range []string{`{}`, `{"a":1,"b":{"c":[1]}}`} {
+		for _, name := range []string{"_line", "_file", "_file_hash", "eightlng"} {
+			shape, err := Shape([]byte(rec))
+			if err != nil {
+				t.Fatal(err)
+			}
+			more := strings.TrimSuffix(rec, "}") + `,"` + name + `":`
+			more = strings.Replace(more, "{,", "{", 1)
+			number, _ := Shape([]byte(more + "123456789012345}"))
+			text, _ := Shape([]byte(more + `"x"}`))
+			if ShapeWithInt(shape, name) != number || ShapeWithString(shape, name) != text {
+				t.Errorf("%s with %s", rec, name)
+			}
+		}
+	}
+}
+
 func TestBuilder(t *testing.T) {
 	t.Run("v1", func(t *testing.T) { build(t, sample()) })
 	t.Run("v2", func(t *testing.T) { build(t, routed()) })

@@ -46,6 +46,17 @@ func shapeKeyTail(h uint64, tail []byte, length int) uint64 {
 	return mix(h, w)
 }
 
+// ShapeWithInt returns the shape of an object that has one more member at its end, an integer of at most 15
+// digits. The name needs no escapes in JSON.
+func ShapeWithInt(object uint64, name string) uint64 {
+	return mix(shapeKeyTail(object, []byte(name), len(name)), shapeInt)
+}
+
+// ShapeWithString is ShapeWithInt for a string.
+func ShapeWithString(object uint64, name string) uint64 {
+	return mix(shapeKeyTail(object, []byte(name), len(name)), shapeString)
+}
+
 // Shape validates one JSON record, which must be an object, and returns its shape. The error is a
 // *tarn.Error with CodeInvalidJSON.
 func Shape(rec []byte) (uint64, error) {

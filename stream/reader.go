@@ -68,6 +68,7 @@ type Reader struct {
 	parts   []Entry  // of the message read last, still to be returned
 	compact bool
 	keep    bool
+	buf     []byte // of the records fetched last, with compact
 }
 
 // Reader starts reading at the cursor. Where retention has dropped that record, reading starts at

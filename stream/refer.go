@@ -9,16 +9,16 @@ import (
 )
 
 // Fetch returns the records that a reference stands for: lines, complete with the members that are
-// returned (record.Segment.Common). An error that wraps ErrExpired says that a lifecycle removed them, one
+// returned (record.Segment.Common). It may write the lines to buf[:0], which may be nil. An error that wraps ErrExpired says that a lifecycle removed them, one
 // that wraps record.ErrCorrupt that they are lost; after another the same call may succeed. It is safe for
 // concurrent use.
-type Fetch func(ctx context.Context, ref []byte) (lines []byte, common []record.Member, err error)
+type Fetch func(ctx context.Context, ref, buf []byte) (lines []byte, common []record.Member, err error)
 
 // ErrExpired: records that a reference stands for were removed where they lay, as their owner wished.
 var ErrExpired = errors.New("the records have expired")
 
-// Compact makes the reader leave out members that all records of a segment share (record.Segment.Common),
-// where it need not copy the records otherwise. Call it before the first read.
+// Compact makes the reader leave out members that all records of a segment share (record.Segment.Common). An
+// entry with such a segment is valid until the next is read. Call it before the first read.
 func (r *Reader) Compact() { r.compact = true }
 
 // KeepReferences makes the reader return references in place of the records they stand for, for callers
@@ -84,9 +84,12 @@ func (r *Reader) fetch(ctx context.Context, seg *record.Segment) error {
 	if r.sh.s.cfg.Fetch == nil {
 		return fmt.Errorf("records lie outside of the stream %s, and it was opened without a way to them", r.sh.s.cfg.Name)
 	}
-	lines, common, err := r.sh.s.cfg.Fetch(ctx, seg.Ref)
+	lines, common, err := r.sh.s.cfg.Fetch(ctx, seg.Ref, r.buf)
 	if err != nil {
 		return err
+	}
+	if r.compact {
+		r.buf = lines
 	}
 	seg.Payload, seg.Common, seg.Ref = lines, common, nil
 	if err := seg.Check(); err != nil {

@@ -19,10 +19,12 @@ const chunkBytes = 4 << 20
 // maxBad is how many refused pieces end a chunk, so that a file of nothing else is stopped in time.
 const maxBad = 10_000
 
-// chunk is the records of a file that are appended together, as NDJSON with their lineage.
+// chunk is the records of a file that are appended together, as NDJSON with their lineage, or without it
+// where the stream gets a reference.
 type chunk struct {
 	number uint32
 	body   []byte
+	size   int     // of body, with lineage
 	starts []int   // of each record in body
 	lines  []int64 // of each record in the file
 	bad    []RejectedRecord
@@ -58,7 +60,7 @@ func printable(b []byte) string {
 // chunker cuts the records of a file into chunks. The cuts depend on the file and the plan alone.
 type chunker struct {
 	records decode.Records
-	placed  decode.Placed // where the records are, nil when they are not referred to
+	placed  decode.Placed // where the records are, nil when they are not referred to; with it they stay bare
 	bytes   int           // of a chunk; a larger record is a chunk of its own
 	members []byte        // what lineage adds behind the line
 	next    uint32
@@ -95,7 +97,7 @@ func (k *chunker) fill(c *chunk) error {
 		rec, line, err := k.records.Next()
 		k.line = line
 		if err == nil {
-			if len(c.body) > 0 && len(c.body)+len(rec)+len(lineKey)+len(k.members)+24 > k.bytes {
+			if len(c.starts) > 0 && c.size+k.sized(rec) > k.bytes {
 				k.held = append([]byte{}, rec...)
 				k.cut(c, true)
 				return nil
@@ -126,6 +128,9 @@ func (k *chunker) fill(c *chunk) error {
 	return nil
 }
 
+// sized is an upper bound of the bytes of a record with its lineage.
+func (k *chunker) sized(rec []byte) int { return len(rec) + len(lineKey) + len(k.members) + 24 }
+
 // cut ends the piece of a chunk where reading is, or before the record read last.
 func (k *chunker) cut(c *chunk, before bool) {
 	if k.placed == nil {
@@ -149,30 +154,50 @@ func (c *chunk) reject(r RejectedRecord) {
 // lineKey begins the lineage of a record.
 const lineKey = `,"_line":`
 
-// add appends a record with its lineage before the last brace. A record that is no object stays as it
-// is and is refused by the framing; one that is no valid JSON does not become valid by the addition,
-// since that begins with a comma and a quoted name outside of any string, and ends at the brace that
-// stood there before.
 func (k *chunker) add(c *chunk, rec []byte, line int64) {
 	c.starts = append(c.starts, len(c.body))
 	c.lines = append(c.lines, line)
+	c.size += k.sized(rec)
+	if k.placed != nil {
+		c.body = append(append(c.body, rec...), '\n')
+		return
+	}
+	c.body = appendRecord(c.body, rec, line, k.members)
+}
+
+// appendRecord appends a record with its lineage before the last brace. A record that is no object stays as
+// it is and is refused by the framing; one that is no valid JSON does not become valid by the addition,
+// since that begins with a comma and a quoted name outside of any string, and ends at the brace that stood
+// there before.
+func appendRecord(dst, rec []byte, line int64, members []byte) []byte {
 	last := len(rec) - 1
 	for last >= 0 && isBlank(rec[last]) {
 		last--
 	}
 	if last < 0 || rec[last] != '}' {
-		c.body = append(append(c.body, rec...), '\n')
-		return
+		return append(append(dst, rec...), '\n')
 	}
-	c.body = append(c.body, rec[:last]...)
+	dst = append(dst, rec[:last]...)
 	key := lineKey
 	if empty(rec[:last]) {
 		key = key[1:]
 	}
-	c.body = append(c.body, key...)
-	c.body = strconv.AppendInt(c.body, line, 10)
-	c.body = append(c.body, k.members...)
-	c.body = append(c.body, '}', '\n')
+	dst = strconv.AppendInt(append(dst, key...), line, 10)
+	return append(append(dst, members...), '}', '\n')
+}
+
+// complete adds the lineage to the records of a chunk that are bare.
+func (c *chunk) complete(members []byte) {
+	body := make([]byte, 0, c.size)
+	for i, start := range c.starts {
+		end := len(c.body)
+		if i+1 < len(c.starts) {
+			end = c.starts[i+1]
+		}
+		c.starts[i] = len(body)
+		body = appendRecord(body, c.body[start:end-1], c.lines[i], members)
+	}
+	c.body = body
 }
 
 // empty reports whether an object that is closed behind b has no members.

@@ -225,16 +225,20 @@ func (f *filling) append(ctx context.Context, w, before *flight) error {
 
 // frame checks the records of a chunk and returns those that are good, by shard.
 func (f *filling) frame(w *flight) ([]record.Part, error) {
-	c, p := w.chunk, &f.t.plan
+	c := w.chunk
 	w.bad, w.all = c.bad, c.badAll
 	if len(c.starts) == 0 {
 		return nil, nil
 	}
-	framed, err := record.Frame(c.body, record.KindNDJSON, record.FrameOptions{
-		Limits: record.Limits{RecordBytes: p.Read.RecordBytes, BodyBytes: len(c.body), Depth: p.Depth},
-		Shards: p.Shards, Shard: int(c.number % uint32(p.Shards)), KeyPath: p.KeyPath,
-		Arrival: f.d.o.Clock().UTC().Truncate(time.Microsecond),
-	})
+	framed, err := f.framed(c)
+	if f.t.plan.Refer {
+		if f.refers(c, framed) {
+			f.refer(c, framed)
+		} else {
+			c.complete(record.AppendMembers(nil, lineage(f.t.name, f.t.hash)))
+			framed, err = f.framed(c)
+		}
+	}
 	for _, r := range framed.Rejected {
 		w.bad = append(w.bad, RejectedRecord{Line: c.lines[r.Index], Code: r.Code, Detail: r.Detail, Text: c.text(r.Index)})
 	}
@@ -242,13 +246,16 @@ func (f *filling) frame(w *flight) ([]record.Part, error) {
 	if c.number < f.next { // it is in the stream, and counted by the note
 		return nil, err
 	}
-	if p.Refer && w.all == 0 && len(c.body) >= f.d.chunkRefers && c.piece.Bytes > 0 && c.piece.Bytes <= maxPiece {
-		for i := range framed.Parts { // one, as there is no key
-			seg := &framed.Parts[i].Segment
-			seg.Payload, seg.Ref = nil, f.d.refer(f.t, c.piece)
-		}
-	}
 	return framed.Parts, err
+}
+
+func (f *filling) framed(c *chunk) (record.Framed, error) {
+	p := &f.t.plan
+	return record.Frame(c.body, record.KindNDJSON, record.FrameOptions{
+		Limits: record.Limits{RecordBytes: p.Read.RecordBytes, BodyBytes: len(c.body), Depth: p.Depth},
+		Shards: p.Shards, Shard: int(c.number % uint32(p.Shards)), KeyPath: p.KeyPath,
+		Arrival: f.d.o.Clock().UTC().Truncate(time.Microsecond),
+	})
 }
 
 // begin gives a part of a chunk its place in its shard, unless it is there. wait returns when it is

@@ -27,13 +27,15 @@ type Originals struct {
 	db     *metadb.DB
 	bucket lake.Bucket
 
+	pieces sync.Pool // of *[]byte, for Fetch
+
 	mu   sync.Mutex
 	busy map[string]chan struct{} // PIPELINE/HASH of files under way; closed when done
 }
 
 // NewOriginals returns the originals in a bucket. It has no effects.
 func NewOriginals(db *metadb.DB, bucket lake.Bucket) *Originals {
-	return &Originals{db: db, bucket: bucket, busy: map[string]chan struct{}{}}
+	return &Originals{db: db, bucket: bucket, busy: map[string]chan struct{}{}, pieces: sync.Pool{New: func() any { return new([]byte) }}}
 }
 
 // claim makes the caller the only one that works on the file of that hash, until it calls release.

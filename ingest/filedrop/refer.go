@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/tarn-data/tarn/ingest/filedrop/decode"
 	"github.com/tarn-data/tarn/lake"
@@ -34,10 +35,26 @@ type reference struct {
 	Piece  piece       `json:"piece"`
 }
 
-// refer returns the reference to a piece of a file.
-func (d *Door) refer(t *taken, at piece) []byte {
-	ref, _ := json.Marshal(reference{Object: d.key(t), File: t.name, Hash: t.hash, Read: t.plan.Read, Piece: at}) // plain data
-	return ref
+// refers reports whether the stream can get a reference to a chunk: one worth it, all of whose records are
+// good.
+func (f *filling) refers(c *chunk, framed record.Framed) bool {
+	return c.badAll == 0 && framed.RejectedTotal == 0 && len(framed.Parts) == 1 && framed.Parts[0].Segment.Lines &&
+		len(c.body) >= f.d.chunkRefers && c.piece.Bytes > 0 && c.piece.Bytes <= maxPiece
+}
+
+// refer puts a reference in the place of the records of a chunk, which are bare. Their shapes become those
+// of the records with lineage.
+func (f *filling) refer(c *chunk, framed record.Framed) {
+	seg, t := &framed.Parts[0].Segment, f.t
+	seg.Payload, seg.Lines = nil, true
+	seg.Ref, _ = json.Marshal(reference{Object: f.d.key(t), File: t.name, Hash: t.hash, Read: t.plan.Read, Piece: c.piece}) // plain data
+	for i := range seg.Shapes {
+		shape := record.ShapeWithInt(seg.Shapes[i].Hash, "_line")
+		for _, m := range lineage(t.name, t.hash) {
+			shape = record.ShapeWithString(shape, m.Name)
+		}
+		seg.Shapes[i].Hash = shape
+	}
 }
 
 // castagnoli is a constant table.
@@ -51,7 +68,7 @@ const maxPiece = 16 << 20
 // framed, with their lines; the members of the file are common to all. It fails with stream.ErrExpired when
 // the lifecycle has removed the copy, and with record.ErrCorrupt when it is lost or its bytes are not those
 // that came (I5).
-func (o *Originals) Fetch(ctx context.Context, ref []byte) ([]byte, []record.Member, error) {
+func (o *Originals) Fetch(ctx context.Context, ref, buf []byte) ([]byte, []record.Member, error) {
 	corrupt := func(format string, args ...any) ([]byte, []record.Member, error) {
 		return nil, nil, fmt.Errorf("%w: "+format, append([]any{record.ErrCorrupt}, args...)...)
 	}
@@ -73,19 +90,24 @@ func (o *Originals) Fetch(ctx context.Context, ref []byte) ([]byte, []record.Mem
 	if r.Piece.From.Offset+r.Piece.Bytes > object.Size() {
 		return corrupt("the copy of the file %s is cut short", r.File)
 	}
-	bytes := make([]byte, r.Piece.Bytes)
-	if _, err := object.ReadAt(bytes, r.Piece.From.Offset); err != nil && err != io.EOF {
+	piece := o.pieces.Get().(*[]byte)
+	defer o.pieces.Put(piece)
+	*piece = slices.Grow((*piece)[:0], int(r.Piece.Bytes))[:r.Piece.Bytes]
+	if _, err := object.ReadAt(*piece, r.Piece.From.Offset); err != nil && err != io.EOF {
 		return nil, nil, err
 	}
-	if crc32.Checksum(bytes, castagnoli) != r.Piece.Sum {
+	if crc32.Checksum(*piece, castagnoli) != r.Piece.Sum {
 		return corrupt("the copy of the file %s is damaged", r.File)
 	}
-	records, err := decode.OpenRange(bytes, r.Read, r.Piece.From)
+	records, err := decode.OpenRange(*piece, r.Read, r.Piece.From)
 	if err != nil {
 		return corrupt("%s: %v", r.File, err)
 	}
 	k := &chunker{records: records, bytes: math.MaxInt}
-	c := &chunk{body: make([]byte, 0, len(bytes)+len(bytes)/8)}
+	c := &chunk{body: buf}
+	if c.body == nil {
+		c.body = make([]byte, 0, len(*piece)+len(*piece)/8)
+	}
 	if err := k.fill(c); err != nil || c.badAll > 0 {
 		return corrupt("the copy of the file %s has no records where the stream says so", r.File)
 	}

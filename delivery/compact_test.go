@@ -1,0 +1,145 @@
+package delivery_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/record"
+)
+
+// refer appends lines of a file to a shard as a reference.
+func (w *world) refer(shard int, file string, lines ...string) {
+	w.t.Helper()
+	common := []record.Member{{Name: "_file", Value: file}}
+	seg := record.Segment{Payload: []byte(strings.Join(lines, "\n") + "\n"), Lines: true, Count: len(lines), Common: common}
+	written := seg
+	written.Complete()
+	framed, err := record.Frame(written.Payload, record.KindNDJSON, record.FrameOptions{})
+	if err != nil || framed.Accepted != len(lines) {
+		w.t.Fatal(err, framed.Rejected)
+	}
+	ref := fmt.Sprint("ref-", len(w.far))
+	if w.far == nil {
+		w.far = map[string]record.Segment{}
+	}
+	w.far[ref] = seg
+	if _, err := w.stream.Append(w.t.Context(), shard, record.Segment{Ref: []byte(ref), Lines: true, Count: len(lines), Shapes: framed.Parts[0].Segment.Shapes}, ""); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestCompact: records with common members come to the table as if they had been written out, whatever lies
+// between them.
+func TestCompact(t *testing.T) {
+	w := newWorld(t, 2)
+	cfg := w.config()
+	d := w.run(cfg)
+	w.refer(0, "it's.csv", `{"a":1,"_line":1}`, `{"a":2,"_line":2}`)
+	w.flush(d) // from here on the columns are known
+	w.refer(0, "it's.csv", `{"a":3,"_line":3}`, `{"a":4,"_line":4}`)
+	w.refer(1, "other.csv", `{"a":5,"_line":1}`)
+	w.put(0, `{"a":6}`)
+	w.refer(0, "it's.csv", `{"a":7,"_line":5}`, `{"_line":6,"more":true}`)
+	w.refer(0, "it's.csv", `{"a":9,"_line":7}`)
+	w.flush(d)
+	w.want(d, "SELECT a, _file, _line, more FROM t", "1 it's.csv 1 <nil>", "2 it's.csv 2 <nil>", "3 it's.csv 3 <nil>", "4 it's.csv 4 <nil>",
+		"5 other.csv 1 <nil>", "6 <nil> <nil> <nil>", "7 it's.csv 5 <nil>", "<nil> it's.csv 6 true", "9 it's.csv 7 <nil>")
+	w.balance(0, 8, 8, 0, 0)
+	w.balance(1, 1, 1, 0, 0)
+}
+
+// TestCompactFailures: what becomes of a record that cannot be converted, or whose rows the user's SQL
+// refuses, is what becomes of it when it is written out.
+func TestCompactFailures(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.config()
+	cfg.Transform = rowByRow(sqlSteps("SELECT 10 // a AS x, _file AS file, _line AS line, CASE WHEN a = 0 THEN error('no zero') END AS bad FROM records"))
+	d := w.run(cfg)
+	w.refer(0, "f.csv", `{"a":1,"_line":1}`)
+	w.flush(d)
+	w.refer(0, "f.csv", `{"a":2,"_line":2}`, `{"a":0,"_line":3}`, `{"a":5,"_line":4}`)
+	w.flush(d)
+	w.want(d, "SELECT x, file, line FROM t", "10 f.csv 1", "5 f.csv 2", "2 f.csv 4")
+	failed := w.failed()
+	if len(failed) != 1 || string(failed[0].Record) != `{"a":0,"_line":3,"_file":"f.csv"}` || failed[0].Offset != 2 {
+		t.Errorf("%+v", failed)
+	}
+	w.balance(0, 4, 3, 1, 0)
+}
+
+// TestCompactModel delivers random runs of records, of files and of none, in one go and with restarts, and
+// compares with the records.
+func TestCompactModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		shards := rapid.IntRange(1, 2).Draw(rt, "shards")
+		w := newWorld(t, shards)
+		cfg := w.config()
+		cfg.ChunkBytes = int64(rapid.SampledFrom([]int{200, 1 << 20}).Draw(rt, "chunk"))
+		cfg.DirectBytes = int64(rapid.SampledFrom([]int{1, 1 << 20}).Draw(rt, "direct"))
+		cfg.Positions = rapid.Bool().Draw(rt, "positions")
+		d := w.run(cfg)
+		var want []string
+		lines := map[string]int{}
+		offsets := make([]int, shards)
+		for n := range rapid.IntRange(1, 12).Draw(rt, "runs") {
+			shard := rapid.IntRange(0, shards-1).Draw(rt, "shard")
+			file := rapid.SampledFrom([]string{"a", "a", "b", ""}).Draw(rt, "file")
+			var recs []string
+			for range rapid.IntRange(1, 5).Draw(rt, "records") {
+				at := ""
+				if cfg.Positions {
+					at = fmt.Sprintf(" %d %d", shard, offsets[shard])
+				}
+				offsets[shard]++
+				rec := fmt.Sprintf(`{"n":%d`, n)
+				if rapid.IntRange(0, 9).Draw(rt, "odd") == 0 {
+					rec += fmt.Sprintf(`,"c%d":1`, n)
+				}
+				if file == "" {
+					recs = append(recs, rec+"}")
+					want = append(want, fmt.Sprint(n, " <nil> <nil>", at))
+					continue
+				}
+				lines[file]++
+				recs = append(recs, fmt.Sprintf(`%s,"_line":%d}`, rec, lines[file]))
+				want = append(want, fmt.Sprint(n, " ", file, " ", lines[file], at))
+			}
+			if file == "" {
+				w.put(shard, recs...)
+			} else {
+				w.refer(shard, file, recs...)
+			}
+			switch rapid.IntRange(0, 3).Draw(rt, "then") {
+			case 0:
+				w.flush(d)
+			case 1:
+				d.stop()
+				d = w.run(cfg)
+			}
+		}
+		w.flush(d)
+		query := "SELECT n, _file, _line FROM t"
+		if cfg.Positions {
+			query = "SELECT n, _file, _line, " + delivery.ShardColumn + ", " + delivery.OffsetColumn + " FROM t"
+		}
+		if lines["a"]+lines["b"] == 0 {
+			return
+		}
+		if diff := cmp.Diff(sorted(want), w.rows(d, query)); diff != "" {
+			rt.Fatal(diff)
+		}
+		d.stop()
+	})
+}
+
+func sorted(s []string) []string {
+	s = slices.Clone(s)
+	slices.Sort(s)
+	return s
+}
