@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	function.Child()
+	_ = flag.Set("rapid.checks", "12") // each takes fsyncs; the command line overrides it
 	os.Exit(m.Run())
 }
 
