@@ -21,8 +21,9 @@
 //  1. It is hashed and copied to raw/files/PIPELINE/HASH/NAME in the lake, durably (I5).
 //  2. How to read it is found out (package decode), the conditions of the deliveries are asked, and both
 //     are written into the metadata database with the ends of the stream's shards.
-//  3. Its records are read from the copy, given the members _file, _file_hash and _line, cut into chunks
-//     and appended. The request id of a chunk is made of the file and the chunk's number.
+//  3. Its records are read from the copy, given the members _line, _file and _file_hash, cut into chunks
+//     and appended. The request id of a chunk is made of the file and the chunk's number. Of a large file
+//     that can be read from the middle the stream gets references to its pieces ([Originals.Fetch]).
 //  4. The outcome is written into the metadata database, and the file is moved to done/ or failed/.
 //
 // After a crash the stream is read from the ends noted: the ids found there are the chunks that need
@@ -36,7 +37,7 @@
 // # Lifecycle
 //
 // Package engine applies the rules of the zone raw to the copies ([Originals]): first the rows say that a
-// copy is gone, then it is deleted (I4). The rows stay, so that the same bytes are a duplicate for ever.
+// copy is gone, then it is deleted (I4). One that a stream refers to is kept. The rows stay, so that the same bytes are a duplicate for ever.
 // done/ and failed/ belong to the user.
 //
 // # Memory
