@@ -22,7 +22,7 @@ func (e *Engine) control() server.Control {
 	return server.Control{Ready: e.reasons, Refusing: e.refusing, Status: e.Status, Streams: e.Streams, Pipelines: e.Pipelines, Tables: e.Tables, Table: e.Table,
 		Failed: e.Failed, RetryFailed: e.RetryFailed, DiscardFailed: e.DiscardFailed,
 		Replay: server.ReplayControl{Start: e.StartReplay, List: e.Replays, Get: e.Replay, Cancel: e.CancelReplay},
-		Verify: e.Verify, VerifyDeep: e.VerifyDeep, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause,
+		Verify: e.Verify, VerifyDeep: e.VerifyDeep, AcceptLosses: e.AcceptLosses, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause,
 		Extracts: e.Extracts, Crawl: e.Crawl, Crawlers: e.Crawlers, Functions: e.Functions, Invoke: e.Invoke, FunctionLogs: e.FunctionLogs}
 }
 

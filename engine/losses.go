@@ -112,24 +112,24 @@ func (k mark) lostTo(table string) []offsets {
 	return out
 }
 
-// lossesOutside names losses that are in no account: it returns those that all tables had committed
-// before, and reports those of streams without a table as a problem.
-func (e *Engine) lossesOutside(problem func(string, string, ...any)) (notes []server.VerifyProblem) {
+// lossesOutside names losses that are in no account: those of streams without a table, and, as a note, those
+// that all tables had committed before.
+func (e *Engine) lossesOutside(losses *lossNaming) {
 	for _, p := range e.pipes() {
 		readers := e.running.Load().readersOf(p)
 		for shard := range p.stream.Shards() {
-			k := e.marks.of(shardID{p.stream.Name(), shard})
+			id := shardID{p.stream.Name(), shard}
+			k := e.marks.of(id)
 			missed := slices.ContainsFunc(readers, func(d *runningDelivery) bool { return len(k.lostTo(d.name())) > 0 })
 			for _, l := range k.lostTo("") {
-				subject, gone := fmt.Sprintf("%s shard %d", p.stream.Name(), shard), l.positions(shard)
+				subject := fmt.Sprintf("%s shard %d", p.stream.Name(), shard)
 				switch {
 				case len(readers) == 0:
-					problem(subject, "the records %s were acknowledged and are lost: the storage of the stream came back without them", gone)
+					losses.name(id, subject, l)
 				case !missed:
-					notes = append(notes, server.VerifyProblem{Subject: subject, Detail: "the storage of the stream lost the records " + gone + "; the tables have them"})
+					losses.doc.Notes = append(losses.doc.Notes, server.VerifyProblem{Subject: subject, Detail: "the storage of the stream lost the records " + l.positions(shard) + "; the tables have them"})
 				}
 			}
 		}
 	}
-	return notes
 }

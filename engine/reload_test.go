@@ -15,6 +15,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/engine"
+	"github.com/tarn-data/tarn/server"
 )
 
 func newEvents(t *testing.T) *lake {
@@ -225,5 +226,28 @@ func TestVerifyFindsLostStream(t *testing.T) {
 	v, err := second.Verify(t.Context())
 	if err != nil || v.OK || len(v.Problems) == 0 || !strings.Contains(v.Problems[0].Detail, "0:0 to 0:1 were acknowledged") {
 		t.Fatalf("verify: %+v %v", v, err)
+	}
+
+	// Accepted, it is named and does not fail any more, after a restart too; records that are there cannot be
+	// accepted as lost.
+	second.post("events", `{"id":3,"ts":"2026-11-20T03:00:00Z"}`)
+	req := server.AcceptLosses{Losses: []server.LossRef{v.Losses[0].LossRef}, Reason: "a test", By: "a tester"}
+	more := req
+	more.Losses = []server.LossRef{{Stream: "events", First: tarn.Position{}, Last: tarn.Position{Offset: 2}}}
+	if err := second.AcceptLosses(t.Context(), more); tarn.CodeOf(err) != tarn.CodeNotFound {
+		t.Errorf("what is there is accepted as lost: %v", err)
+	}
+	for range 2 { // again is no error
+		if err := second.AcceptLosses(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	third := start(t, project, data)
+	third.verify()
+	if v, err = third.Verify(t.Context()); err != nil || len(v.Losses) != 1 || v.Losses[0].Accepted == nil || v.Losses[0].Accepted.By != "a tester" || v.Totals.Lost == 0 || !strings.Contains(fmt.Sprint(v.Notes), "a tester accepted that on ") {
+		t.Errorf("%+v", v)
 	}
 }

@@ -21,6 +21,11 @@ func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, e
 		v.OK = false
 		v.Problems = append(v.Problems, server.VerifyProblem{Subject: subject, Detail: fmt.Sprintf(format, args...)})
 	}
+	accepted, err := e.acceptances(ctx)
+	if err != nil {
+		return v, err
+	}
+	losses := &lossNaming{&v, accepted, problem}
 	running := e.running.Load()
 	extracts := map[string]string{} // by delivery
 	for _, x := range running.extracts {
@@ -36,7 +41,7 @@ func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, e
 			return v, err
 		}
 		for shard := range p.stream.Shards() {
-			a, err := e.account(ctx, p, name, shard, rows, problem)
+			a, err := e.account(ctx, p, name, shard, rows, losses)
 			if err != nil {
 				return v, err
 			}
@@ -73,8 +78,9 @@ func (e *Engine) verify(ctx context.Context, deep *reading) (server.VerifyDoc, e
 	if e.marks.damaged(ctx) {
 		problem("meta/"+marksKey, "the file was damaged at a start and was begun anew, so that losses noted before count as expired; it is kept as meta/%s until you remove that", marksDamaged)
 	}
+	e.lossesOutside(losses)
 	notes, err := e.undelivered(ctx)
-	v.Notes = append(append(v.Notes, e.lossesOutside(problem)...), notes...)
+	v.Notes = append(v.Notes, notes...)
 	return v, err
 }
 
@@ -124,7 +130,7 @@ func (e *Engine) stateAndProgress(ctx context.Context, name string) (*table.Stat
 }
 
 // account balances one shard against one table.
-func (e *Engine) account(ctx context.Context, p *pipe, name string, shard int, rows []table.ProgressRow, problem func(string, string, ...any)) (server.VerifyAccount, error) {
+func (e *Engine) account(ctx context.Context, p *pipe, name string, shard int, rows []table.ProgressRow, losses *lossNaming) (server.VerifyAccount, error) {
 	a := server.VerifyAccount{Stream: p.stream.Name(), Shard: shard, Table: name, OK: true}
 	st, err := p.stream.State(ctx, shard)
 	if err != nil {
@@ -140,11 +146,13 @@ func (e *Engine) account(ctx context.Context, p *pipe, name string, shard int, r
 	subject := fmt.Sprintf("%s shard %d → %s", a.Stream, shard, name)
 	bad := func(format string, args ...any) {
 		a.OK = false
-		problem(subject, format, args...)
+		losses.problem(subject, format, args...)
 	}
 	lost := e.marks.of(shardID{a.Stream, shard}).lostTo(name)
 	for _, l := range lost {
-		bad("the records %s were acknowledged and are lost: the storage of the stream came back without them", l.positions(shard))
+		if losses.name(shardID{a.Stream, shard}, subject, l) {
+			a.OK = false
+		}
 	}
 	// A delivery counts what it finds gone as expired, whatever the reason.
 	a.Lost = min(within(lost, 0, r.Next), r.Expired)

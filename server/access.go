@@ -62,6 +62,7 @@ var access = map[string]string{
 	"POST /v1/crawls":                       govern.ScopeAdmin,
 	"POST /v1/failed/retry":                 govern.ScopeAdmin,
 	"POST /v1/failed/discard":               govern.ScopeAdmin,
+	"POST /v1/losses/accept":                govern.ScopeAdmin,
 	"POST /v1/pipelines/{name}/replays":     govern.ScopeAdmin,
 	"POST /v1/replays/{id}/cancel":          govern.ScopeAdmin,
 	"POST /v1/tables/{name}/maintenance":    govern.ScopeAdmin,

@@ -105,6 +105,7 @@ func (s *Server) registerControl(api huma.API) {
 	s.registerCrawls(api)
 	s.registerExtracts(api)
 	s.registerFailed(api)
+	s.registerLosses(api)
 	s.registerReplays(api)
 	s.mountVerify(api)
 	register(s, api, "GET", "/v1/project", "project", "operations", "The project that runs, with every default filled in",

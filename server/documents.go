@@ -180,6 +180,7 @@ type VerifyDoc struct {
 	At       time.Time       `json:"at"`
 	Accounts []VerifyAccount `json:"accounts"`
 	Kept     []string        `json:"kept,omitempty" doc:"Tables that nothing delivers to, a replay's for example: their rows, files and failed records were checked too"`
+	Losses   []LossDoc       `json:"losses,omitempty" doc:"Acknowledged records that streams lost before they were delivered; those that nobody has accepted are problems, the others notes"`
 	Problems []VerifyProblem `json:"problems,omitempty"`
 	Notes    []VerifyProblem `json:"notes,omitempty" doc:"What adds up, but somebody should know"`
 	Totals   VerifyTotals    `json:"totals"`
@@ -205,7 +206,7 @@ type VerifyAccount struct {
 	Failed   uint64 `json:"failed"`
 	Pending  uint64 `json:"pending"`
 	Expired  uint64 `json:"expired" doc:"Records that retention removed before delivery"`
-	Lost     uint64 `json:"lost" doc:"Records that the stream's storage lost before delivery; problems names them"`
+	Lost     uint64 `json:"lost" doc:"Records that the stream's storage lost before delivery; losses names them"`
 	OK       bool   `json:"ok"`
 }
 

@@ -83,6 +83,8 @@ type Control struct {
 	Verify        func(context.Context) (VerifyDoc, error)
 	// VerifyDeep reads all content besides, and calls on, unless that is nil, behind every object.
 	VerifyDeep func(ctx context.Context, on func(VerifyProgress)) (VerifyDoc, error)
+	// AcceptLosses notes who knows of losses that a verification names. CodeNotFound when one is no loss.
+	AcceptLosses func(context.Context, AcceptLosses) error
 	// Maintain runs tasks on one table in the order given, and returns what each did.
 	Maintain func(ctx context.Context, table string, tasks []string) ([]MaintenanceDoc, error)
 	// Reload reads the project again. A faulty project is an error and changes nothing; a part that does

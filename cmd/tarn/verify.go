@@ -2,7 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
+	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,7 +18,8 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	deep := false
+	var deep bool
+	var reason string
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove from the stores that nothing accepted disappeared",
@@ -27,12 +32,26 @@ those of tarn replay --into, the rows, files and failed records are checked.
 What extracts read counts the same way, under the name of their table, or as extract.NAME and
 windows.NAME; records that came too late for a window count as left out.
 
+A loss that is known of need not fail every verification: --accept-loss notes in the metadata database
+who accepted those named now, when, and why. They are notes from then on, a new loss fails again.
+
 Files are looked at by name and size. With --deep each is read: data files are decoded and their rows
 counted, raw backups are compared with their checksums, and originals of dropped files with their hashes.`,
-		Example: "  tarn verify\n  tarn verify --deep\n  tarn verify --json",
+		Example: "  tarn verify\n  tarn verify --deep\n  tarn verify --accept-loss 'disk replaced, sent again by the producer'\n  tarn verify --json",
 		Args:    args(0, 0, ""),
-		RunE:    func(c *cobra.Command, _ []string) error { return a.verify(c.Context(), deep) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if c.Flags().Changed("accept-loss") {
+				if reason = strings.TrimSpace(reason); reason == "" {
+					return usage(c, "--accept-loss needs a reason, for those who ask later")
+				}
+				if err := a.acceptLosses(c.Context(), reason); err != nil {
+					return err
+				}
+			}
+			return a.verify(c.Context(), deep)
+		},
 	}
+	c.Flags().StringVar(&reason, "accept-loss", "", "accept the losses that are named now, for this reason")
 	c.Flags().BoolVar(&deep, "deep", false, "read the content of every file too")
 	return a.clientFlags(c)
 }
@@ -63,6 +82,42 @@ func (a *app) verify(ctx context.Context, deep bool) error {
 		return errReported
 	}
 	return err
+}
+
+// acceptLosses notes that the losses which a verification names now are known of.
+func (a *app) acceptLosses(ctx context.Context, reason string) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	var doc server.VerifyDoc
+	if err := cl.Get(ctx, "/v1/verify", &doc); err != nil {
+		return err
+	}
+	req := server.AcceptLosses{Reason: reason, By: caller()}
+	for _, l := range doc.Losses {
+		if l.Accepted == nil {
+			req.Losses = append(req.Losses, l.LossRef)
+		}
+	}
+	if len(req.Losses) == 0 {
+		a.say("there is no loss to accept")
+		return nil
+	}
+	var answer json.RawMessage
+	return cl.Post(ctx, "/v1/losses/accept", req, &answer)
+}
+
+// caller names who runs this command, as far as the machine tells.
+func caller() string {
+	who, host := "somebody", "this machine"
+	if u, err := user.Current(); err == nil {
+		who = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return who + " on " + host
 }
 
 // verifyDeep has everything read, and shows on a terminal how far that is.
@@ -105,6 +160,10 @@ func (a *app) printVerify(doc server.VerifyDoc) error {
 		a.tell("also checked, though nothing delivers to them: %s", strings.Join(doc.Kept, ", "))
 	}
 	if doc.OK {
+		if slices.ContainsFunc(doc.Losses, func(l server.LossDoc) bool { return l.Accepted != nil }) {
+			fmt.Fprintln(a.out, "every accepted record is accounted for, but for losses that were accepted")
+			return nil
+		}
 		fmt.Fprintln(a.out, "every accepted record is accounted for")
 	}
 	return nil

@@ -103,6 +103,12 @@ func TestDamagedLog(t *testing.T) {
 					t.Errorf("new records: %v %v, want %s", got, err, want)
 				}
 			}
+			if doc, code := verifyDoc(t, cl.Base, "--accept-loss", "a test"); code != 0 || !c.committed && !strings.Contains(fmt.Sprint(doc.Notes), "accepted that on") {
+				t.Errorf("the loss is accepted, verify exits %d: %+v", code, doc)
+			}
+			if _, code := verifyDoc(t, cl.Base); code != 0 {
+				t.Errorf("and exits %d later", code)
+			}
 		})
 	}
 }
@@ -212,9 +218,9 @@ func tailGap(t *testing.T, c *child.Client) tarn.Position {
 }
 
 // verifyDoc runs tarn verify --json and returns what it prints and its exit status.
-func verifyDoc(t *testing.T, base string) (server.VerifyDoc, int) {
+func verifyDoc(t *testing.T, base string, flags ...string) (server.VerifyDoc, int) {
 	t.Helper()
-	cmd := exec.CommandContext(within(t, 60*time.Second), binary, "verify", "--json", "--server", base)
+	cmd := exec.CommandContext(within(t, 60*time.Second), binary, append([]string{"verify", "--json", "--server", base}, flags...)...)
 	out, err := cmd.Output()
 	var doc server.VerifyDoc
 	if e := json.Unmarshal(out, &doc); e != nil {
