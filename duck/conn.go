@@ -108,6 +108,11 @@ func (c *Conn) Query(ctx context.Context, sql string, args ...any) (*Rows, error
 
 // Values is DB.Values on this connection.
 func (c *Conn) Values(ctx context.Context, sql string, args ...any) ([][]any, error) {
+	done, err := c.d.admit(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	rows, err := c.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 type DB struct {
 	opts  Options
 	slots chan struct{} // one per open connection
+	lines chan struct{} // one per statement that reads NDJSON
 
 	mu     sync.Mutex
 	cur    *instance
@@ -36,7 +37,7 @@ func Open(o Options) (*DB, error) {
 		return nil, err
 	}
 	o = o.withDefaults()
-	d := &DB{opts: o, slots: make(chan struct{}, o.MaxConns)}
+	d := &DB{opts: o, slots: make(chan struct{}, o.MaxConns), lines: make(chan struct{}, lineReaders(o.MemoryBytes))}
 	in, err := start(o)
 	if err != nil {
 		return nil, err

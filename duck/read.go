@@ -74,8 +74,8 @@ func Empty(schema tarn.Schema) string {
 // rounds a number with a fraction into an integer column, and cuts the offset of a TIMESTAMP: callers
 // keep such records away by their shape, or read another type and convert (package infer does both).
 //
-// A longer record than recordBytes fails the statement. DuckDB reads files in pieces of twice that
-// size, one thread a piece: a small bound lets several threads share one file.
+// A record longer than recordBytes, and than 16 MiB, fails the statement. DuckDB reads files in pieces of
+// twice that size, one thread a piece; so Values and Copy bound how many statements do so at once.
 func ReadNDJSON(files []string, columns tarn.Schema, recordBytes int) string {
 	if len(files) == 0 {
 		return Empty(columns)
@@ -88,7 +88,7 @@ func ReadNDJSON(files []string, columns tarn.Schema, recordBytes int) string {
 	for i, f := range columns.Fields {
 		cols[i] = tarn.QuoteIdent(f.Name) + ": " + tarn.QuoteLiteral(f.Type.SQL())
 	}
-	return "read_json([" + strings.Join(names, ", ") + "], format='newline_delimited', records=true, columns={" + strings.Join(cols, ", ") +
+	return "read_json([" + strings.Join(names, ", ") + "], " + linesFormat + ", columns={" + strings.Join(cols, ", ") +
 		"}, maximum_object_size=" + strconv.Itoa(recordBytes) + ")"
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/tarn-data/tarn"
@@ -94,4 +96,33 @@ func TestReadNDJSON(t *testing.T) {
 			t.Errorf("%s\n got %s\nwant %s", c.in, got, c.want)
 		}
 	}
+}
+
+// Many statements that read NDJSON at once do not run out of memory for the buffers of their readers: those
+// for which there is no memory wait.
+func TestReadersShareMemory(t *testing.T) {
+	dir := t.TempDir()
+	d, err := Open(Options{MemoryBytes: 64 << 20, Threads: 1, TempDir: dir, AllowedDirs: []string{dir}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	lines := filepath.Join(dir, "lines.ndjson")
+	if err := os.WriteFile(lines, []byte(strings.Repeat(`{"a":1}`+"\n", 1000)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	schema := tarn.Schema{Fields: []tarn.Field{{Name: "a", Type: tarn.Type{Kind: tarn.Long}}}}
+	var all sync.WaitGroup
+	for i := range 12 {
+		all.Go(func() {
+			for range 10 {
+				path := filepath.Join(dir, strconv.Itoa(i)+".parquet")
+				if _, err := d.Copy(t.Context(), "SELECT * FROM "+ReadNDJSON([]string{lines}, schema, 1<<20), CopyOptions{Path: path, FieldIDs: schema}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }

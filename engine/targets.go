@@ -18,8 +18,9 @@ type orderedSQL struct {
 	db *duck.DB // opened when first needed
 }
 
-// orderedMemory bounds it (I8).
-const orderedMemory = 128 << 20
+// orderedMemory bounds it (I8). Most of it is counted and not used: each reader of records counts 32 MiB, of
+// which it fills what a chunk has.
+const orderedMemory = 256 << 20
 
 // orderedSQL returns an SQL engine of one thread, which keeps the order of rows. It is as fast as the
 // databases are that rows go to.
