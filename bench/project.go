@@ -18,15 +18,18 @@ const (
 
 var bufferLine = regexp.MustCompile(`buffer: \{[^}]*\}`)
 
-// writeProject writes the fleet example to dir. What is measured is what the example shows, apart from
-// the buffer where a scenario needs another one.
+// writeProject writes the pipeline of the fleet example to dir, without what reads its stream besides. What
+// is measured is what the example shows, apart from the buffer where a scenario needs another one. Nobody is
+// asked for a token.
 func writeProject(dir, buffer string) error {
 	fsys, err := examples.Fleet()
 	if err != nil {
 		return err
 	}
-	if err := os.CopyFS(dir, fsys); err != nil {
-		return err
+	for _, name := range []string{"tarn.yaml", "pipelines/" + pipeline + ".yaml", "sql/" + pipeline + ".sql"} {
+		if err := copyFile(fsys, name, dir); err != nil {
+			return err
+		}
 	}
 	if buffer == "" {
 		return nil
@@ -41,4 +44,17 @@ func writeProject(dir, buffer string) error {
 	}
 	text = bufferLine.ReplaceAllLiteral(text, []byte("buffer: "+buffer))
 	return os.WriteFile(path, text, fs.FileMode(0o644))
+}
+
+// copyFile writes a file of fsys to the same place under dir.
+func copyFile(fsys fs.FS, name, dir string) error {
+	text, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(dir, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o644)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/extract"
 	"github.com/tarn-data/tarn/project"
+	"github.com/tarn-data/tarn/server"
 	"github.com/tarn-data/tarn/stream"
 	"github.com/tarn-data/tarn/table"
 )
@@ -46,7 +47,11 @@ func (t *Trial) RunExtract(ctx context.Context, name string, input []byte, order
 	p := t.e.running.Load().project
 	x := p.Extract(name)
 	if x == nil {
-		return TrialResult{}, &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no extract %q", name)}
+		names := []string{}
+		for _, x := range p.Extracts {
+			names = append(names, x.Name)
+		}
+		return TrialResult{}, server.NotFound("extract", name, names)
 	}
 	t.ran++
 	from := &pipe{spec: project.Pipeline{Records: project.RecordsJSON}}

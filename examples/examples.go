@@ -7,8 +7,9 @@ import (
 	"io/fs"
 )
 
-//go:embed fleet
+//go:embed fleet/README.md fleet/tarn.yaml fleet/pipelines fleet/sql fleet/extracts fleet/twins fleet/reference
 var files embed.FS
 
-// Fleet returns the example project of railway wagons: tarn.yaml, pipelines and sql.
+// Fleet returns the example project of railway wagons: all but its
+// sample records.
 func Fleet() (fs.FS, error) { return fs.Sub(files, "fleet") }

@@ -13,7 +13,7 @@ func TestFleetIsComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"tarn.yaml", "pipelines/telemetry.yaml", "sql/telemetry.sql"} {
+	for _, name := range []string{"tarn.yaml", "pipelines/telemetry.yaml", "sql/telemetry.sql", "extracts/latest.yaml", "twins/fleet.yaml", "reference/depots.csv"} {
 		if b, err := fs.ReadFile(fsys, name); err != nil || len(b) == 0 {
 			t.Errorf("%s: %d bytes, %v", name, len(b), err)
 		}

@@ -27,8 +27,6 @@ type app struct {
 	server string // --server
 	token  string // --token
 	json   bool   // --json
-
-	answered bool // the demo has shown an answer
 }
 
 const defaultServer = "http://127.0.0.1:8080"

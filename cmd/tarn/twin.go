@@ -135,17 +135,16 @@ func (a *app) metrics(metrics []server.MetricDoc, none string) error {
 	var rows [][]string
 	for i := range metrics {
 		m := &metrics[i]
-		rows = append(rows, []string{m.Component, m.Type, m.Metric, string(m.Value), m.Unit, m.At.UTC().Format(time.RFC3339Nano), age(m.AgeSeconds), lineage(m.Lineage)})
+		rows = append(rows, []string{m.Component, m.Type, m.Metric, plainValue(*m), m.Unit, m.At.UTC().Format(time.RFC3339Nano), age(m.AgeSeconds), lineage(m.Lineage)})
 	}
 	return a.table([]screen.Column{left("COMPONENT"), left("TYPE"), left("METRIC"), right("VALUE"), left("UNIT"), left("AT"), right("AGE"), left("FROM")}, rows, none)
 }
 
 func age(seconds float64) string {
-	d := time.Duration(seconds * float64(time.Second))
-	if d >= time.Minute {
-		d = d.Round(time.Second)
+	if seconds < 0 { // the clock of the sender is ahead
+		return "-" + age(-seconds)
 	}
-	return d.String()
+	return screen.Took(time.Duration(seconds * float64(time.Second)))
 }
 
 func lineage(l server.LineageDoc) string {

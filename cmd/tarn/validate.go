@@ -36,7 +36,7 @@ Nothing is started or changed.`,
 				fmt.Fprint(a.errOut, faults.In(folder(args)).String())
 				a.say(screen.Plural(len(faults), "fault") + " in the project")
 			} else {
-				fmt.Fprintf(a.out, "%s is valid: %s\n", p.Name, screen.Plural(len(p.Pipelines), "pipeline"))
+				fmt.Fprintf(a.out, "%s is valid: %s\n", p.Name, parts(p))
 			}
 			if len(faults) > 0 {
 				return errReported
@@ -44,6 +44,20 @@ Nothing is started or changed.`,
 			return nil
 		},
 	})
+}
+
+// parts counts what a project has.
+func parts(p *project.Project) string {
+	text := screen.Plural(len(p.Pipelines), "pipeline")
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{len(p.Functions), "function"}, {len(p.Crawlers), "crawler"}, {len(p.Extracts), "extract"}, {len(p.Twins), "twin"}} {
+		if part.n > 0 {
+			text += ", " + screen.Plural(part.n, part.what)
+		}
+	}
+	return text
 }
 
 // folder is the project folder an optional argument names.

@@ -42,6 +42,12 @@ func TestSecureWalk(t *testing.T) {
 	walk(t, "docs/howto/secure.md", "earthquakes", "examples/earthquakes")
 }
 
+// TestFleetWalk does the same with the page of the fleet: two pipelines, their extracts and a twin, asked with
+// tokens.
+func TestFleetWalk(t *testing.T) {
+	walk(t, "examples/fleet/README.md", "fleet", "examples/fleet")
+}
+
 // walk runs the walk of a page, which starts the example of that name, in a folder of the copy.
 func walk(t *testing.T, page, example, folder string) {
 	t.Helper()

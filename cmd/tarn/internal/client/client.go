@@ -190,6 +190,9 @@ func readProblem(resp *http.Response) error {
 		return e
 	}
 	e.Problem = tarn.Error{Code: doc.Code, Detail: doc.Detail, Hint: doc.Hint}
+	if doc.Code == tarn.CodeUnauthenticated { // the server speaks to HTTP clients, this to people
+		e.Problem.Hint = "set TARN_CLIENT_ID and TARN_CLIENT_SECRET; in the project's folder, tarn auth clients add makes a client"
+	}
 	e.RequestID, e.Function = doc.RequestID, doc.Function
 	e.Rejected, e.Total = doc.Rejected, max(doc.RejectedTotal, len(doc.Rejected))
 	return e
