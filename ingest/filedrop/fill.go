@@ -67,7 +67,7 @@ func (d *Door) fill(ctx context.Context, t *taken, records decode.Records, rejec
 	o.Accepted, o.Rejected, o.Rejects, o.Fault = 0, 0, nil, nil
 	o.Shards = append([]Shard{}, t.note.Shards...)
 	if t.plan.Refer {
-		release, err := d.alone(ctx)
+		release, err := d.alone(ctx, t.size)
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (f *filling) chunk() *chunk {
 		f.free = f.free[:n-1]
 		return c
 	}
-	return &chunk{body: make([]byte, 0, f.t.plan.ChunkBytes)}
+	return &chunk{body: make([]byte, 0, min(int64(f.t.plan.ChunkBytes), 4*f.t.size+4096))} // a small file gives a small chunk
 }
 
 // send puts a chunk on its way; it waits while too many are.

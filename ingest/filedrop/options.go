@@ -19,8 +19,21 @@ import (
 	"github.com/tarn-data/tarn/stream"
 )
 
-// DefaultSlots is how many files the doors of one process read at once.
-const DefaultSlots = 2
+// DefaultSlots is how many small files the doors of one process read at once. A large one takes half of the
+// slots.
+const DefaultSlots = 16
+
+// smallBytes is the size up to which a file is small: it takes little memory, and waits for the disk most of
+// its time.
+const smallBytes = 64 << 10
+
+// slots is how many slots a file of that size takes.
+func slots(size int64) int64 {
+	if size <= smallBytes {
+		return 1
+	}
+	return DefaultSlots / 2
+}
 
 // Options make a Door.
 type Options struct {
@@ -41,8 +54,8 @@ type Options struct {
 	// SQL gives an engine that may read the files of the lake, one thread wide so that rows keep their
 	// order. It is asked only for Parquet files and for conditions.
 	SQL func() (*duck.DB, error)
-	// Slots bounds the files that are read at once, over all doors that share it. nil means
-	// DefaultSlots of its own.
+	// Slots bounds the files that are read at once, over all doors that share it. It has DefaultSlots; nil
+	// means some of its own.
 	Slots *semaphore.Weighted
 	// Admit is asked before records are appended; its error makes the door wait. nil admits always.
 	Admit func() error

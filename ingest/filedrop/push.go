@@ -49,10 +49,10 @@ func (d *Door) Push(ctx context.Context, name string, body io.Reader, o PushOpti
 var errClosing = &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the pipeline is stopping or being changed", Hint: "push the file again; what of it was taken is not taken twice"}
 
 func (d *Door) pushed(ctx context.Context, name string, f spooled, o PushOptions) (*taken, error) {
-	if err := d.o.Slots.Acquire(ctx, 1); err != nil {
+	if err := d.o.Slots.Acquire(ctx, slots(f.size)); err != nil {
 		return nil, err
 	}
-	defer d.o.Slots.Release(1)
+	defer d.o.Slots.Release(slots(f.size))
 	release, err := d.claim(ctx, f.hash)
 	if err != nil {
 		return nil, err

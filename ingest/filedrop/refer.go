@@ -161,14 +161,14 @@ func (o *Originals) held(ctx context.Context, x original) (bool, error) {
 }
 
 // alone waits until no other file of the door is brought into the stream by reference: readers are fastest
-// while the pieces of a file follow each other. The caller has a slot, which is free for others meanwhile.
-func (d *Door) alone(ctx context.Context) (release func(), err error) {
+// while the pieces of a file follow each other. The caller has slots for the size, which are free for others meanwhile.
+func (d *Door) alone(ctx context.Context, size int64) (release func(), err error) {
 	if d.referring.TryAcquire(1) {
 		return func() { d.referring.Release(1) }, nil
 	}
-	d.o.Slots.Release(1)
+	d.o.Slots.Release(slots(size))
 	err = d.referring.Acquire(ctx, 1)
-	if e := d.o.Slots.Acquire(context.WithoutCancel(ctx), 1); e != nil { // its owner gives it back
+	if e := d.o.Slots.Acquire(context.WithoutCancel(ctx), slots(size)); e != nil { // their owner gives them back
 		err = errors.Join(err, e)
 	}
 	if err != nil {

@@ -53,7 +53,7 @@ func (d *Door) copyOf(ctx context.Context, src *os.File) (spooled, error) {
 		var hashed int64
 		var herr error
 		hashing.Go(func() {
-			hashed, herr = io.CopyBuffer(struct{ io.Writer }{h}, reading{ctx, io.NewSectionReader(src, 0, info.Size())}, make([]byte, 256<<10))
+			hashed, herr = io.CopyBuffer(struct{ io.Writer }{h}, reading{ctx, io.NewSectionReader(src, 0, info.Size())}, make([]byte, min(info.Size()+1, 256<<10)))
 		})
 		copied, err := d.copyPieces(ctx, f, src, info.Size())
 		hashing.Wait()

@@ -237,10 +237,10 @@ func (d *Door) resume() {
 }
 
 func (d *Door) resumeOne(t *taken) error {
-	if err := d.o.Slots.Acquire(d.life, 1); err != nil {
+	if err := d.o.Slots.Acquire(d.life, slots(t.size)); err != nil {
 		return err
 	}
-	defer d.o.Slots.Release(1)
+	defer d.o.Slots.Release(slots(t.size))
 	release, err := d.claim(d.life, t.hash)
 	if err != nil {
 		return err

@@ -112,13 +112,13 @@ func (w *watcher) look() {
 // at when it is taken.
 func (w *watcher) begin() {
 	d := w.d
-	for len(w.ready) > 0 && d.o.Slots.TryAcquire(1) {
+	for len(w.ready) > 0 && d.o.Slots.TryAcquire(slots(w.ready[0].Size())) {
 		info := w.ready[0]
 		w.ready = w.ready[1:]
 		w.under[info.Name()] = true
 		go func() {
 			err := d.drop(d.life, info)
-			d.o.Slots.Release(1)
+			d.o.Slots.Release(slots(info.Size()))
 			w.ended <- ending{info.Name(), err}
 		}()
 	}

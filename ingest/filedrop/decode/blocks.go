@@ -2,6 +2,7 @@ package decode
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"hash/crc32"
 	"io"
@@ -19,6 +20,7 @@ type blocks struct {
 	buf   []byte // buf[at:] is unread
 	at    int
 	limit int // the most that one record may take
+	small int // bytes of a text that fits the first buffer, 0 for others
 	line  int64
 	end   bool // nothing more comes
 	err   error
@@ -28,8 +30,13 @@ type blocks struct {
 	sum    uint32 // CRC-32C since the last cut
 }
 
-func newBlocks(r io.Reader, limit int) *blocks {
-	b := &blocks{src: r, limit: limit, line: 1, buf: make([]byte, 0, 2*blockBytes)}
+// newBlocks reads a text that is expected to have so many bytes; 0 says nothing.
+func newBlocks(r io.Reader, limit int, expected int64) *blocks {
+	b := &blocks{src: r, limit: limit, line: 1}
+	if expected > 0 && expected < blockBytes {
+		b.small = int(expected) + 1 // the one tells that nothing follows
+	}
+	b.buf = make([]byte, 0, cmp.Or(b.small, 2*blockBytes))
 	for len(b.buf) < 3 && b.more() {
 	}
 	b.passMark()
@@ -48,6 +55,13 @@ func (b *blocks) passMark() {
 // castagnoli is a constant table.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// blocksOf is a text that is in memory.
+func blocksOf(text []byte, limit int) *blocks {
+	b := &blocks{buf: text, limit: limit, line: 1, end: true}
+	b.passMark()
+	return b
+}
+
 // cut returns the checksum of the text from the last cut to offset, which is not before the record read last.
 func (b *blocks) cut(offset int64) uint32 {
 	to := int(offset - b.base)
@@ -65,7 +79,7 @@ func (b *blocks) more() bool {
 	if b.end || len(b.buf)-b.at > b.limit {
 		return false
 	}
-	if cap(b.buf)-len(b.buf) < blockBytes {
+	if room := cap(b.buf) - len(b.buf); room < blockBytes && (room == 0 || cap(b.buf) != b.small) {
 		b.sum = crc32.Update(b.sum, castagnoli, b.buf[b.summed:max(b.at, b.summed)])
 		b.base += int64(b.at)
 		b.summed = max(b.summed-b.at, 0)

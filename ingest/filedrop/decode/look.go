@@ -195,7 +195,7 @@ type sampleField struct {
 
 // sampleRows reads the first rows of a CSV text; what is no row is left out.
 func sampleRows(text []byte, delimiter string, most int) [][]sampleField {
-	t := newTable(&source{r: newBlocks(bytes.NewReader(text), lookBytes), close: func() error { return nil }}, Plan{Delimiter: delimiter})
+	t := newTable(&source{r: blocksOf(text, lookBytes), close: func() error { return nil }}, Plan{Delimiter: delimiter})
 	var rows [][]sampleField
 	for len(rows) < most {
 		size, err := t.row()

@@ -126,7 +126,11 @@ func Open(in Input, p Plan) (Records, error) {
 	if p.Format == Avro {
 		return openAvro(plain)
 	}
-	text := &source{close: plain.Close, r: newBlocks(transcode(plain, p.Encoding), p.RecordBytes)}
+	expected := in.Size
+	if p.Compression != Plain || p.Encoding != "" {
+		expected = 0
+	}
+	text := &source{close: plain.Close, r: newBlocks(transcode(plain, p.Encoding), p.RecordBytes, expected)}
 	if r := p.records(text); r != nil {
 		return r, nil
 	}
