@@ -149,3 +149,17 @@ func TestDamagedInTheMiddle(t *testing.T) {
 	s.drop("f.ndjson.gz", string(whole))
 	s.until("done/f.ndjson.gz")
 }
+
+// TestTold: a file in a folder that was quiet is noticed long before the folder is looked at again.
+func TestTold(t *testing.T) {
+	s := newSite(t, 1).open()
+	s.drop("a.csv", "a\n1\n")
+	s.until("done/a.csv")
+	time.Sleep(4 * settle) // nothing is left to wait for
+	began := time.Now()
+	s.drop("b.csv", "a\n2\n")
+	s.until("done/b.csv")
+	if took := time.Since(began); took > quietScan/2 {
+		t.Errorf("it took %s", took)
+	}
+}

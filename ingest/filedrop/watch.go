@@ -21,18 +21,32 @@ const (
 // maxSeen is how many files of the folder are looked at (I8). Others follow when these are gone.
 const maxSeen = 10_000
 
+// quietScan is how often an empty folder is looked at whose changes are told. It finds what was not told: on
+// some network filesystems only changes by this machine are.
+const quietScan = 5 * time.Second
+
 // watch takes the finished files of the landing folder until the door's life ends.
 func (d *Door) watch() {
 	w := watcher{d: d, seen: map[string]sighting{}, under: map[string]bool{}, ended: make(chan ending)}
-	tick := time.NewTicker(min(max(d.o.Settle/4, 50*time.Millisecond), time.Second))
-	defer tick.Stop()
+	told := newEvents()
+	defer told.close()
+	tick := min(max(d.o.Settle/4, 50*time.Millisecond), time.Second)
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
 	for {
+		wait := tick
 		if time.Since(w.looked) >= lookShare*w.took {
+			quiet := told.watch(d.o.Folder) // before the look, so that nothing is missed between them
 			w.look()
+			if quiet && len(w.seen) == 0 {
+				wait = quietScan
+			}
 		}
 		w.begin()
+		timer.Reset(wait)
 		select {
-		case <-tick.C:
+		case <-timer.C:
+		case <-told.changed:
 		case e := <-w.ended:
 			w.end(e)
 		case <-d.life.Done():
