@@ -177,7 +177,7 @@ func NotFound(what, name string, have []string) error {
 func register[I, O any](s *Server, api huma.API, method, path, id, tag, summary string, fn func(context.Context, *I) (*O, error), more ...func(*huma.Operation)) {
 	op := huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag},
-		MaxBodyBytes: 64 << 10, BodyReadTimeout: bodyTimeout,
+		MaxBodyBytes: 64 << 10, BodyReadTimeout: s.opts.Patience,
 		Middlewares: huma.Middlewares{badRequest, knownParameters(api)},
 		Responses:   map[string]*huma.Response{"200": {Description: "OK"}, "default": problemResponse(api, "Error")},
 	}

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/google/uuid"
@@ -110,7 +109,6 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) {
 
 // readEvent reads a body that is an event.
 func readEvent(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Minute)) // an error means there is no connection to wait for
 	event, err := io.ReadAll(http.MaxBytesReader(w, r.Body, function.MaxPayloadBytes))
 	switch {
 	case err != nil:

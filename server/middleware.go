@@ -16,8 +16,9 @@ import (
 // ServeHTTP runs what every request passes: guard, readiness, routing, metrics, panic recovery.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	rec := &recorder{ResponseWriter: w, r: r, problems: s.problems}
+	rec := &recorder{ResponseWriter: w, r: r, problems: s.problems, patience: s.opts.Patience}
 	defer s.finish(rec, r, start)
+	s.receive(w, r)
 	if err := s.guard(r); err != nil {
 		s.problems.Write(rec, r, err)
 		return
@@ -41,6 +42,7 @@ func (s *Server) finish(rec *recorder, r *http.Request, start time.Time) {
 		clear(rec.Header())
 		s.problems.Write(rec, r, err)
 	}
+	rec.send(0) // what is held back goes out when the handler is over
 	s.observe(rec, r, start)
 }
 
@@ -105,6 +107,8 @@ type recorder struct {
 	status   int
 	bytes    int64
 	swallow  bool
+	patience time.Duration
+	bounded  time.Time // when the time of writes was bounded last
 }
 
 // Unwrap serves http.ResponseController.
@@ -143,6 +147,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.send(len(b))
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
 	return n, err
@@ -153,5 +158,6 @@ func (w *recorder) FlushError() error {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.send(0)
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }

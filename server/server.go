@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -55,6 +56,9 @@ type Options struct {
 	AnyHost bool
 	// PipelineStream returns the stream of a pipeline. nil means the one of the same name.
 	PipelineStream func(pipeline string) (stream string, ok bool)
+	// Patience is how long a client may take to send a body or to take an answer, and a second more for each
+	// 64 KiB; default 20 s.
+	Patience time.Duration
 	// AllowedHosts are Host headers accepted besides loopback names, for a proxy in front. Optional.
 	AllowedHosts []string
 }
@@ -119,6 +123,9 @@ type Server struct {
 
 // New builds the handler. It starts nothing.
 func New(o Options) (*Server, error) {
+	if o.Patience <= 0 {
+		o.Patience = defaultPatience
+	}
 	s := &Server{opts: o, problems: Problems{o.Logger}, origin: http.NewCrossOriginProtection()}
 	s.mux = &routes{ServeMux: http.NewServeMux(), server: s}
 	api := s.newAPI()

@@ -114,8 +114,6 @@ func (s *Server) sql(w http.ResponseWriter, r *http.Request) {
 }
 
 func readSQL(w http.ResponseWriter, r *http.Request) (query.Request, error) {
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // an error means there is no connection to wait for
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSQLBody))
 	if err != nil {
 		var tooLong *http.MaxBytesError
@@ -124,7 +122,6 @@ func readSQL(w http.ResponseWriter, r *http.Request) (query.Request, error) {
 		}
 		return query.Request{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the body could not be read", Hint: sqlHint, Err: err}
 	}
-	_ = rc.SetReadDeadline(time.Time{})
 	if r.URL.RawQuery != "" {
 		return query.Request{}, &tarn.Error{Code: tarn.CodeInvalid, Detail: "there are no parameters in the URL here", Hint: sqlHint}
 	}

@@ -3,13 +3,9 @@ package server
 import (
 	"net/http"
 	"reflect"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 )
-
-// bodyTimeout bounds the reading of the small bodies that this package reads itself.
-const bodyTimeout = 10 * time.Second
 
 var problemGoType = reflect.TypeFor[Problem]()
 

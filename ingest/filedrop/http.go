@@ -32,8 +32,12 @@ type Handler struct{ o HandlerOptions }
 // NewHandler returns the handler. It starts nothing.
 func NewHandler(o HandlerOptions) *Handler { return &Handler{o} }
 
-// bodyIdle is how long a client may pause within a body.
-const bodyIdle = time.Minute
+// bodyIdle is how long a client may pause within a body, and may be waited for in all, with a second more for every
+// bodyBytesPerSec that it has sent.
+const (
+	bodyIdle        = time.Minute
+	bodyBytesPerSec = 4 << 10
+)
 
 // maxParts bounds the files of one request.
 const maxParts = 1000
@@ -66,7 +70,7 @@ func (h *Handler) run(w http.ResponseWriter, r *http.Request, d *Door) ([]Outcom
 	if err != nil {
 		return nil, err
 	}
-	body := patient{r.Body, http.NewResponseController(w)}
+	body := &patient{body: r.Body, rc: http.NewResponseController(w), idle: bodyIdle}
 	kind, params, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind == "multipart/form-data" {
 		return pushParts(r, d, multipart.NewReader(body, params["boundary"]), o)
@@ -178,16 +182,22 @@ func (e failedRun) Unwrap() error { return e.error }
 // ProblemMembers adds what became of the files to the problem document.
 func (e failedRun) ProblemMembers() map[string]any { return map[string]any{"files": e.files} }
 
-// patient reads a body of any length whose sender does not pause for too long.
+// patient reads a body of any length whose sender neither pauses for too long nor sends a byte now and then.
 type patient struct {
-	body io.Reader
-	rc   *http.ResponseController
+	body   io.Reader
+	rc     interface{ SetReadDeadline(time.Time) error }
+	idle   time.Duration
+	read   int64
+	waited time.Duration // for the client; what Tarn takes between reads does not count
 }
 
 // Read implements io.Reader.
-func (p patient) Read(b []byte) (int, error) {
-	_ = p.rc.SetReadDeadline(time.Now().Add(bodyIdle)) // an error means that there is no connection
+func (p *patient) Read(b []byte) (int, error) {
+	began := time.Now()
+	left := p.idle + time.Duration(p.read/bodyBytesPerSec)*time.Second - p.waited
+	_ = p.rc.SetReadDeadline(began.Add(min(left, p.idle))) // an error means that there is no connection
 	n, err := p.body.Read(b)
+	p.read, p.waited = p.read+int64(n), p.waited+time.Since(began)
 	if err != nil {
 		_ = p.rc.SetReadDeadline(time.Time{})
 	}
