@@ -3,7 +3,6 @@ package project
 import (
 	"cmp"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -52,30 +51,10 @@ type crawlerFile struct {
 	model v1.Crawler
 }
 
-// crawlers reads and checks the crawlers.
-func (l *loader) crawlers() []crawlerFile {
-	var files []crawlerFile
-	for _, e := range l.entries(crawlersDir, "keep each crawler in crawlers/NAME.yaml") {
-		name := crawlersDir + "/" + e.Name()
-		switch {
-		case strings.HasPrefix(e.Name(), "."):
-		case e.IsDir():
-			if nested, _ := fs.ReadDir(l.fsys, name); slices.ContainsFunc(nested, func(n fs.DirEntry) bool { return isYAML(n.Name()) }) {
-				l.fileFault(name, tarn.CodeInvalid, "crawlers in a folder of their own are not read", "move its files up into crawlers/")
-			}
-		case isYAML(e.Name()):
-			if len(files) == maxCrawlers {
-				l.fileFault(crawlersDir, tarn.CodeTooLarge, fmt.Sprintf("there are more than %d crawlers", maxCrawlers), "split the project")
-				return files
-			}
-			f := crawlerFile{}
-			var ok bool
-			if f.yamlFile, ok = l.decode(name, &f.model, "", "write crawler: NAME and path: FOLDER"); ok {
-				files = append(files, f)
-			}
-		}
-	}
-	return files
+// crawler reads one crawler.
+func (l *loader) crawler(name string) (f crawlerFile, ok bool) {
+	f.yamlFile, ok = l.decode(name, &f.model, "", "write crawler: NAME and path: FOLDER")
+	return f, ok
 }
 
 // checkCrawlers reports what cannot be said of one key alone.

@@ -3,7 +3,6 @@ package project
 import (
 	"cmp"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -87,30 +86,6 @@ type extractFile struct {
 	yamlFile
 	model v1.Extract
 	sql   string
-}
-
-// extracts reads the extracts.
-func (l *loader) extracts() []extractFile {
-	var files []extractFile
-	for _, e := range l.entries(extractsDir, "keep each extract in extracts/NAME.yaml") {
-		name := extractsDir + "/" + e.Name()
-		switch {
-		case strings.HasPrefix(e.Name(), "."):
-		case e.IsDir():
-			if nested, _ := fs.ReadDir(l.fsys, name); slices.ContainsFunc(nested, func(n fs.DirEntry) bool { return isYAML(n.Name()) }) {
-				l.fileFault(name, tarn.CodeInvalid, "extracts in a folder of their own are not read", "move its files up into extracts/")
-			}
-		case isYAML(e.Name()):
-			if len(files) == maxExtracts {
-				l.fileFault(extractsDir, tarn.CodeTooLarge, fmt.Sprintf("there are more than %d extracts", maxExtracts), "split the project")
-				return files
-			}
-			if f, ok := l.extract(name); ok {
-				files = append(files, f)
-			}
-		}
-	}
-	return files
 }
 
 // extract reads and checks one extract by itself.

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/tarn-data/tarn"
@@ -70,17 +69,12 @@ func Load(fsys fs.FS, opts Options) (*Project, Faults) {
 	l := &loader{fsys: fsys, opts: opts, count: map[string]int{}, sqlText: map[string]string{}}
 	settings := l.project()
 	functions, names := l.functions()
-	var pipelines []pipelineFile
-	for _, name := range l.pipelineNames() {
-		if p, ok := l.pipeline(name); ok {
-			pipelines = append(pipelines, p)
-		}
-	}
-	crawlers := l.crawlers()
+	pipelines := readAll(l.yamlFiles(pipelinesDir, "pipeline", maxPipelines), l.pipeline)
+	crawlers := readAll(l.yamlFiles(crawlersDir, "crawler", maxCrawlers), l.crawler)
 	l.checkCrawlers(crawlers, pipelines)
-	twins := l.twins()
+	twins := readAll(l.yamlFiles(twinsDir, "twin", maxTwins), l.twin)
 	l.checkTwins(twins)
-	extracts := l.extracts()
+	extracts := readAll(l.yamlFiles(extractsDir, "extract", maxExtracts), l.extract)
 	l.checkExtracts(extracts, pipelines, crawlers, twins)
 	l.unique(pipelines)
 	l.folders(pipelines, settings.Engines.Lake.URL)
@@ -249,52 +243,6 @@ func open(address string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return host == "" || err == nil && !ip.Unmap().IsLoopback()
-}
-
-// entries lists a folder of the project, nothing where it is not there. hint says what belongs into it.
-func (l *loader) entries(dir, hint string) []fs.DirEntry {
-	info, err := fs.Stat(l.fsys, dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil && strings.Contains(err.Error(), "escapes"):
-		l.fileFault(dir, tarn.CodeForbidden, dir+" is a link that leads out of the project", "move the folder into the project")
-		return nil
-	case err == nil && !info.IsDir():
-		l.fileFault(dir, tarn.CodeInvalid, dir+" is not a folder", hint)
-		return nil
-	}
-	entries, err := fs.ReadDir(l.fsys, dir)
-	if err != nil {
-		l.fileFault(dir, tarn.CodeForbidden, "the folder "+dir+" may not be read", "check its permissions")
-	}
-	return entries
-}
-
-// pipelineNames lists the pipeline files. Hidden files and those of editors are passed over.
-func (l *loader) pipelineNames() []string {
-	var names []string
-	for _, e := range l.entries(pipelinesDir, "keep each pipeline in pipelines/NAME.yaml") {
-		name := pipelinesDir + "/" + e.Name()
-		switch {
-		case strings.HasPrefix(e.Name(), "."):
-		case e.IsDir():
-			if nested, _ := fs.ReadDir(l.fsys, name); slices.ContainsFunc(nested, func(n fs.DirEntry) bool { return isYAML(n.Name()) }) {
-				l.fileFault(name, tarn.CodeInvalid, "pipelines in a folder of their own are not read", "move its files up into pipelines/")
-			}
-		case isYAML(e.Name()):
-			names = append(names, name)
-		}
-	}
-	if len(names) > maxPipelines {
-		l.fileFault(pipelinesDir, tarn.CodeTooLarge, fmt.Sprintf("there are more than %d pipelines", maxPipelines), "split the project")
-		names = names[:maxPipelines]
-	}
-	return names
-}
-
-func isYAML(name string) bool {
-	return !strings.HasPrefix(name, ".") && (strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml"))
 }
 
 // unique reports names that stand twice in the project.

@@ -2,8 +2,6 @@ package project
 
 import (
 	"fmt"
-	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
@@ -57,30 +55,10 @@ type twinFile struct {
 	model v1.Twin
 }
 
-// twins reads the twins.
-func (l *loader) twins() []twinFile {
-	var files []twinFile
-	for _, e := range l.entries(twinsDir, "keep each twin in twins/NAME.yaml") {
-		name := twinsDir + "/" + e.Name()
-		switch {
-		case strings.HasPrefix(e.Name(), "."):
-		case e.IsDir():
-			if nested, _ := fs.ReadDir(l.fsys, name); slices.ContainsFunc(nested, func(n fs.DirEntry) bool { return isYAML(n.Name()) }) {
-				l.fileFault(name, tarn.CodeInvalid, "twins in a folder of their own are not read", "move its files up into twins/")
-			}
-		case isYAML(e.Name()):
-			if len(files) == maxTwins {
-				l.fileFault(twinsDir, tarn.CodeTooLarge, fmt.Sprintf("there are more than %d twins", maxTwins), "split the project")
-				return files
-			}
-			f := twinFile{}
-			var ok bool
-			if f.yamlFile, ok = l.decode(name, &f.model, "", "write twin: NAME"); ok {
-				files = append(files, f)
-			}
-		}
-	}
-	return files
+// twin reads one twin.
+func (l *loader) twin(name string) (f twinFile, ok bool) {
+	f.yamlFile, ok = l.decode(name, &f.model, "", "write twin: NAME")
+	return f, ok
 }
 
 // checkTwins reports what cannot be said of one key alone.
