@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery/restart"
 	"github.com/tarn-data/tarn/record"
 )
 
@@ -65,37 +65,27 @@ func New(cfg Config) (*Worker, error) {
 // session, not the worker: it starts again from the committed progress after a growing pause.
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.end()
-	pause := 200 * time.Millisecond
-	for ctx.Err() == nil {
-		began := time.Now()
-		err := w.session(ctx)
-		w.tail.clear()
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil {
-			w.cfg.Logger.Warn("not all records were committed at the end; they are at the next start", "error", err)
-			break
-		}
-		w.setFault(err)
-		if n := w.chunkBytes.Load(); tarn.CodeOf(err) == tarn.CodeTooLarge && n > 1<<20 {
-			w.chunkBytes.Store(n / 2) // the same chunk would fail for ever
-		}
-		level := slog.LevelError
-		if tarn.CodeOf(err) == tarn.CodeNotFound { // it waits for something that is to come, such as a joined table
-			level = slog.LevelWarn
-		}
-		w.cfg.Logger.Log(ctx, level, "delivery starts again from the last commit", "error", err)
-		if time.Since(began) > time.Minute {
-			pause = 200 * time.Millisecond
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause + rand.N(pause/2)):
-		}
-		pause = min(2*pause, 15*time.Second)
+	err := restart.Loop(ctx, func(ctx context.Context) error {
+		defer w.tail.clear()
+		return w.session(ctx)
+	}, w.broken)
+	if err != nil {
+		w.cfg.Logger.Warn("not all records were committed at the end; they are at the next start", "error", err)
 	}
 	return nil
+}
+
+// broken notes why a session has ended, before the next one.
+func (w *Worker) broken(err error) {
+	w.setFault(err)
+	if n := w.chunkBytes.Load(); tarn.CodeOf(err) == tarn.CodeTooLarge && n > 1<<20 {
+		w.chunkBytes.Store(n / 2) // the same chunk would fail for ever
+	}
+	level := slog.LevelError
+	if tarn.CodeOf(err) == tarn.CodeNotFound { // it waits for something that is to come, such as a joined table
+		level = slog.LevelWarn
+	}
+	w.cfg.Logger.Log(context.Background(), level, "delivery starts again from the last commit", "error", err)
 }
 
 // routed reports whether the records of a segment are for this delivery.
@@ -103,21 +93,13 @@ func (w *Worker) routed(seg *record.Segment) bool {
 	return seg.Routes == nil || w.cfg.Route == AnyRoute || slices.Contains(seg.Routes, w.cfg.Route)
 }
 
-// drainTime is how long a worker may go on committing after it was told to stop.
-const drainTime = 20 * time.Second
-
 // session delivers from the committed progress until ctx is done or something fails.
 func (w *Worker) session(ctx context.Context) (err error) {
 	if err := os.MkdirAll(w.cfg.Dir, 0o755); err != nil {
 		return err
 	}
-	// Work goes on for a while after ctx, so that what was read is committed.
-	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancel(nil)
-	stop := context.AfterFunc(ctx, func() {
-		time.AfterFunc(drainTime, func() { cancel(errors.New("draining took too long")) })
-	})
-	defer stop()
+	work, end := restart.Work(ctx) // what was read is committed
+	defer end()
 
 	for _, f := range w.cfg.Partition {
 		if f.Transform == tarn.Bucket {

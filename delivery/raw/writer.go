@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/delivery/restart"
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/metadb"
 	"github.com/tarn-data/tarn/stream"
@@ -94,42 +94,20 @@ func (w *Writer) Archive() *Archive { return w.archive }
 // session, not the writer: it starts again from the committed progress after a growing pause.
 func (w *Writer) Run(ctx context.Context) error {
 	defer w.end()
-	pause := 200 * time.Millisecond
-	for ctx.Err() == nil {
-		began := time.Now()
-		err := w.session(ctx)
-		if err == nil {
-			continue
-		}
-		if ctx.Err() != nil {
-			w.cfg.Logger.Warn("not all records were backed up at the end; they are at the next start", "error", err)
-			break
-		}
+	err := restart.Loop(ctx, w.session, func(err error) {
 		w.setFault(err)
 		w.cfg.Logger.Error("the raw backup starts again from the last object", "error", err)
-		if time.Since(began) > time.Minute {
-			pause = 200 * time.Millisecond
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause + rand.N(pause/2)):
-		}
-		pause = min(2*pause, 15*time.Second)
+	})
+	if err != nil {
+		w.cfg.Logger.Warn("not all records were backed up at the end; they are at the next start", "error", err)
 	}
 	return nil
 }
 
-// drainTime is how long a writer may go on registering after it was told to stop.
-const drainTime = 20 * time.Second
-
 // session backs up from the committed progress until ctx is done or something fails.
 func (w *Writer) session(ctx context.Context) (err error) {
-	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancel(nil)
-	stop := context.AfterFunc(ctx, func() {
-		time.AfterFunc(drainTime, func() { cancel(errors.New("draining took too long")) })
-	})
-	defer stop()
+	work, end := restart.Work(ctx) // what was read is registered
+	defer end()
 	if err := os.RemoveAll(w.cfg.Dir); err != nil {
 		return err
 	}
