@@ -51,6 +51,8 @@ func scenarios() []scenario {
 		{"commits", "a thousand commits, the first fifty against the last fifty", commits},
 		{"filedrop", "a dropped NDJSON and CSV file, next to bare DuckDB on the same file", fileDrop},
 		{"replay", "history run again, into a new table and in place", replays},
+		{"extract", "SQL over a stream into a table and a stream, and in windows, next to the same SQL in a bare COPY", extracts},
+		{"twin", "a twin of a million metrics: reads next to a bare net/http handler, updates through a stream, its past", twins},
 		{"functions", "a handler in Python, Node and Go in the function host, next to a bare loop over it", functions},
 		{"startup", "start until ready, and idle memory", startup},
 	}
@@ -157,13 +159,38 @@ type server struct {
 // start starts a server on fresh folders with the fleet's project, whose buffer is replaced when
 // buffer is not empty.
 func (s *session) start(ctx context.Context, buffer string, env ...string) (*server, error) {
-	s.number++
-	base := filepath.Join(s.dir, fmt.Sprintf("server-%d", s.number))
-	srv := &server{project: filepath.Join(base, "project"), data: filepath.Join(base, "data")}
+	srv := s.folders()
 	if err := writeProject(srv.project, buffer); err != nil {
 		return nil, err
 	}
 	return srv, s.launch(ctx, srv, env...)
+}
+
+// startWith starts a server on fresh folders with a project of these files.
+func (s *session) startWith(ctx context.Context, files map[string]string) (*server, error) {
+	srv := s.folders()
+	for name, text := range files {
+		if err := srv.write(name, text); err != nil {
+			return nil, err
+		}
+	}
+	return srv, s.launch(ctx, srv)
+}
+
+// folders names the folders of the next server.
+func (s *session) folders() *server {
+	s.number++
+	base := filepath.Join(s.dir, fmt.Sprintf("server-%d", s.number))
+	return &server{project: filepath.Join(base, "project"), data: filepath.Join(base, "data")}
+}
+
+// write writes a file of the project.
+func (srv *server) write(name, text string) error {
+	path := filepath.Join(srv.project, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
 }
 
 // launch starts srv, for the first time or again, and waits until it is ready.

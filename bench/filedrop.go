@@ -101,18 +101,8 @@ func dropFloor(ctx context.Context, db *duck.DB, dir string, f dropped) (time.Du
 
 // dropOnce drops the file into a fresh lake and returns how long it took until its rows were committed.
 func (s *session) dropOnce(ctx context.Context, f dropped) (time.Duration, error) {
-	s.number++
-	base := filepath.Join(s.dir, fmt.Sprintf("server-%d", s.number))
-	srv := &server{project: filepath.Join(base, "project"), data: filepath.Join(base, "data")}
-	if err := os.MkdirAll(filepath.Join(srv.project, "pipelines"), 0o755); err != nil {
-		return 0, err
-	}
-	for name, text := range map[string]string{"tarn.yaml": "version: 1\nname: bench\n", "pipelines/telemetry.yaml": dropPipeline} {
-		if err := os.WriteFile(filepath.Join(srv.project, name), []byte(text), 0o644); err != nil {
-			return 0, err
-		}
-	}
-	if err := s.launch(ctx, srv); err != nil {
+	srv, err := s.startWith(ctx, map[string]string{"tarn.yaml": "version: 1\nname: bench\n", "pipelines/telemetry.yaml": dropPipeline})
+	if err != nil {
 		return 0, err
 	}
 	defer srv.remove()

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // Machine says where a report was made.
@@ -35,6 +37,15 @@ func thisMachine() Machine {
 		m.MemoryBytes = kib << 10
 	}
 	return m
+}
+
+// processCPU is what this process has used of the processors, 0 where that is not known.
+func processCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // procValue returns the first "key: value" of a /proc file, or "" where there is none.

@@ -37,10 +37,10 @@ func queries(ctx context.Context, s *session) ([]Row, error) {
 	if _, err := srv.settle(ctx, s.Events); err != nil {
 		return nil, err
 	}
-	if err := srv.compact(ctx); err != nil {
+	if err := srv.compact(ctx, table); err != nil {
 		return nil, err
 	}
-	files, err := srv.files(ctx)
+	files, err := srv.files(ctx, table)
 	if err != nil {
 		return nil, err
 	}
@@ -97,16 +97,16 @@ func drain(ctx context.Context, db *duck.DB, sql string) error {
 	return rows.Err()
 }
 
-// compact merges the table's small files now, so that both sides read the files that a table at rest
+// compact merges a table's small files now, so that both sides read the files that a table at rest
 // has and none is replaced meanwhile.
-func (srv *server) compact(ctx context.Context) error {
+func (srv *server) compact(ctx context.Context, table string) error {
 	_, err := srv.Do(ctx, "POST", "/v1/tables/"+table+"/maintenance", map[string]string{"Content-Type": "application/json"}, []byte(`{"tasks":["compact"]}`))
 	return err
 }
 
-// files returns the table's files as a DuckDB list of paths. system.files names them relative to the
+// files returns a table's files as a DuckDB list of paths. system.files names them relative to the
 // lake or absolutely; file names are unique, so the data folder tells where they are.
-func (srv *server) files(ctx context.Context) (string, error) {
+func (srv *server) files(ctx context.Context, table string) (string, error) {
 	rows, err := srv.Rows(ctx, "SELECT path FROM system.files WHERE table_name = '"+table+"'")
 	if err != nil {
 		return "", err

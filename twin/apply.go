@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -202,8 +203,9 @@ func (t *Twin) beat(ctx context.Context, tx *metadb.Tx, changes []change) ([]cha
 	}), nil
 }
 
-// rowsPerStatement bounds the parameters of a statement.
-const rowsPerStatement = 100
+// rowsPerStatement bounds the parameters of a statement: the time the driver takes to bind them grows with
+// the square of their number.
+const rowsPerStatement = 32
 
 const (
 	insertHead = "INSERT INTO twin_values (twin, name, version, written_at, content) VALUES "
@@ -243,6 +245,7 @@ func (t *Twin) storeRows(ctx context.Context, tx *metadb.Tx, version int64, chan
 		if _, err := stmt.ExecContext(ctx, args...); err != nil {
 			return err
 		}
+		runtime.Gosched() // readers wait a fraction of a millisecond for the processor, and not for all the rows
 	}
 	return nil
 }

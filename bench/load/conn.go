@@ -14,7 +14,8 @@ import (
 
 // Conn is one keep-alive connection. It is not safe for concurrent use.
 type Conn struct {
-	head   []byte // request line and fixed headers
+	host   string
+	head   []byte // request line and fixed headers of a POST
 	nc     net.Conn
 	r      *bufio.Reader
 	buf    []byte
@@ -25,6 +26,14 @@ type Conn struct {
 // Dial connects to the server at base, for example http://127.0.0.1:8080, for POST requests to path.
 // The end of ctx closes the connection under a running request.
 func Dial(ctx context.Context, base, path, contentType string) (*Conn, error) {
+	c, err := connect(ctx, base)
+	if err == nil {
+		c.head = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: ", path, c.host, contentType)
+	}
+	return c, err
+}
+
+func connect(ctx context.Context, base string) (*Conn, error) {
 	u, err := url.Parse(base)
 	if err != nil {
 		return nil, err
@@ -41,8 +50,7 @@ func Dial(ctx context.Context, base, path, contentType string) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Conn{nc: nc, r: bufio.NewReaderSize(nc, 4<<10)}
-	c.head = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: ", path, u.Host, contentType)
+	c := &Conn{host: u.Host, nc: nc, r: bufio.NewReaderSize(nc, 4<<10)}
 	c.stop = context.AfterFunc(ctx, func() { _ = nc.Close() })
 	return c, nil
 }
@@ -59,7 +67,18 @@ func (c *Conn) Post(body []byte) (status int, answer []byte, err error) {
 	c.header = append(c.header[:0], c.head...)
 	c.header = strconv.AppendInt(c.header, int64(len(body)), 10)
 	c.header = append(c.header, "\r\n\r\n"...)
-	parts := net.Buffers{c.header, body}
+	return c.ask(net.Buffers{c.header, body})
+}
+
+// get sends a GET request; what it returns is that of Post.
+func (c *Conn) get(path []byte) (status int, answer []byte, err error) {
+	c.header = append(append(c.header[:0], "GET "...), path...)
+	c.header = append(append(append(c.header, " HTTP/1.1\r\nHost: "...), c.host...), "\r\n\r\n"...)
+	return c.ask(net.Buffers{c.header})
+}
+
+// ask sends a request and reads its answer.
+func (c *Conn) ask(parts net.Buffers) (status int, answer []byte, err error) {
 	if _, err := parts.WriteTo(c.nc); err != nil {
 		return 0, nil, err
 	}

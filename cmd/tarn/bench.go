@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -65,10 +66,29 @@ when a target is missed.`,
 			return nil
 		},
 	})
+	c.AddCommand(a.bareHandlerCommand())
 	c.Flags().Int64Var(&o.Events, "events", bench.DefaultEvents, "events of the large scenarios; others scale with it")
 	c.Flags().IntVar(&o.Runs, "runs", bench.DefaultRuns, "how often the scenarios that report medians run")
 	c.Flags().StringSliceVar(&o.Only, "only", nil, "run these scenarios only, see --list")
 	c.Flags().StringVar(&o.Dir, "dir", "", "folder for the data, on the disk to be measured (default: "+bench.DefaultDir+")")
 	c.Flags().BoolVar(&list, "list", false, "list the scenarios")
 	return c
+}
+
+// bareHandlerCommand is the floor of the scenario twin. The benchmark starts it.
+func (a *app) bareHandlerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "bare-handler METRICS BYTES", Hidden: true, Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			metrics, err := strconv.Atoi(args[0])
+			if err != nil {
+				return err
+			}
+			size, err := strconv.Atoi(args[1])
+			if err != nil {
+				return err
+			}
+			return bench.ServeBare(metrics, size, os.Stdin, a.out)
+		},
+	}
 }

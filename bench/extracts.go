@@ -1,0 +1,216 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/duck"
+)
+
+// reshape is the SQL of the extracts without windows, and of their floor.
+const reshape = `SELECT device_id, ts, metrics.speed_kmh / 3.6 AS speed_ms, metrics.load_kg AS load_kg,
+  greatest(metrics.axle_1_c, metrics.axle_2_c, metrics.axle_3_c, metrics.axle_4_c) AS hottest_axle_c
+FROM records WHERE metrics.speed_kmh > 10`
+
+// perWindow is the SQL of the windows.
+const perWindow = `SELECT window_start, window_end, device_id, count(*) AS n, avg(metrics.speed_kmh) AS speed_kmh, max(metrics.axle_1_c) AS axle_1_c
+FROM records GROUP BY window_start, window_end, device_id`
+
+// The files of the project that extracts are measured in.
+const (
+	bareProject    = "version: 1\nname: bench\n"
+	streamPipeline = "pipeline: telemetry\nstream: {shards: 1, partition_key: device_id}\ndeliver: []\n"
+	extractFile    = "extracts/measured.yaml"
+)
+
+// extractRun is one kind of extract that is measured.
+type extractRun struct {
+	name, note string
+	text       string // of its file; NAME is unique to each run
+	table      bool   // rows are committed at the end of the extract
+	rate, cpu  []float64
+}
+
+// extracts runs the same SQL over the same events as a bare COPY of DuckDB, as an extract into a table
+// and as one into a stream, in turn, and an extract with windows. The events are in the stream before.
+func extracts(ctx context.Context, s *session) ([]Row, error) {
+	srv, err := s.startWith(ctx, map[string]string{"tarn.yaml": bareProject, "pipelines/telemetry.yaml": streamPipeline, "sql/reshape.sql": reshape, "sql/window.sql": perWindow})
+	if err != nil {
+		return nil, err
+	}
+	defer srv.remove()
+	if _, err := s.post(ctx, srv, s.Events); err != nil {
+		return nil, err
+	}
+	kinds := []*extractRun{
+		{name: "extract, stream to table", note: "the events are in the stream; from the request that starts the extract to the last row committed", text: "sql: sql/reshape.sql\nto: {table: curated.NAME}\n", table: true},
+		{name: "extract, stream to stream", note: "the same, to the last row durable in the other stream, as JSON", text: "sql: sql/reshape.sql\nto: {stream: NAME}\n"},
+		{name: "extract, tumbling windows", note: "ten minutes, keyed by 2,000 devices, ten seconds of lateness, into a stream", text: "sql: sql/window.sql\nto: {stream: NAME}\nwindow: {tumbling: 10m, time: ts, lateness: 10s}\n"},
+	}
+	var floor, floorCPU []float64
+	for run := -1; run < s.Runs; run++ { // the first is to warm up
+		s.Progress(fmt.Sprintf("extract: run %d of %d", run+1, s.Runs))
+		took, cpu, rows, err := s.reshapeFloor(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if run >= 0 {
+			floor, floorCPU = append(floor, perSecond(s.Events, took)), append(floorCPU, perMillion(cpu, s.Events))
+		}
+		for i, k := range kinds {
+			if run < 0 && i > 0 {
+				break
+			}
+			took, cpu, err := s.extract(ctx, srv, k, fmt.Sprintf("m%d_%d", i, run+1), rows)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w\n%s", k.name, err, srv.Log())
+			}
+			if run >= 0 {
+				k.rate, k.cpu = append(k.rate, perSecond(s.Events, took)), append(k.cpu, perMillion(cpu, s.Events))
+			}
+		}
+	}
+	base := median(floor)
+	out := []Row{
+		{Name: "floor: bare DuckDB COPY of the same SQL", Value: base, Unit: "events/s", Samples: floor, Note: "NDJSON to one Snappy Parquet file, schema given, the whole machine, no fsync"},
+		{Name: "floor, CPU", Value: median(floorCPU), Unit: "s per 1M", Samples: floorCPU},
+	}
+	for i, k := range kinds {
+		r := Row{Name: k.name, Value: median(k.rate), Unit: "events/s", Samples: k.rate, Note: k.note}.to("floor", base)
+		if i < 2 {
+			r = r.ratioAtLeast(0.5)
+		} else {
+			r = r.atLeast(200_000)
+		}
+		out = append(out, r, Row{Name: k.name + ", CPU", Value: median(k.cpu), Unit: "s per 1M", Samples: k.cpu}.to("floor", median(floorCPU)))
+	}
+	return out, nil
+}
+
+func perMillion(d time.Duration, n int64) float64 { return d.Seconds() / (float64(n) / 1e6) }
+
+// reshapeFloor runs the SQL over the event file with nothing but DuckDB.
+func (s *session) reshapeFloor(ctx context.Context) (took, cpu time.Duration, rows int64, err error) {
+	db, err := bareDuckDB(s.dir)
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer db.Close()
+	out := filepath.Join(s.dir, "floor.parquet")
+	defer os.Remove(out)
+	start, used := time.Now(), processCPU()
+	files, err := db.Copy(ctx, fmt.Sprintf("WITH records AS (FROM read_json(%s, format = 'newline_delimited', columns = %s)) %s", tarn.QuoteLiteral(s.events.path), floorColumns, reshape),
+		duck.CopyOptions{Path: out})
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("the floor: %w", err)
+	}
+	for _, f := range files {
+		rows += f.Rows
+	}
+	return time.Since(start), processCPU() - used, rows, nil
+}
+
+// extract runs an extract over all events and returns how long it took and what it used of the
+// processors. rows is what the SQL without windows gives.
+func (s *session) extract(ctx context.Context, srv *server, k *extractRun, name string, rows int64) (took, cpu time.Duration, err error) {
+	text := "extract: " + name + "\nfrom: telemetry\n" + strings.ReplaceAll(k.text, "NAME", name)
+	if err := srv.write(extractFile, text); err != nil {
+		return 0, 0, err
+	}
+	before, usageErr := srv.Usage()
+	start := time.Now()
+	if err := srv.reload(ctx); err != nil {
+		return 0, 0, err
+	}
+	if k.table {
+		err = srv.visible(ctx, "curated."+name, rows)
+	} else {
+		err = srv.extracted(ctx, name, s.Events)
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if err := os.Remove(filepath.Join(srv.project, extractFile)); err != nil {
+		return 0, 0, err
+	}
+	done := time.Now()
+	if err := srv.reload(ctx); err != nil { // an extract that ends commits its last rows
+		return 0, 0, err
+	}
+	if k.table {
+		done = time.Now()
+	}
+	after, err := srv.Usage()
+	return done.Sub(start), after.CPU - before.CPU, cmp.Or(usageErr, err)
+}
+
+// reload makes the server read its project again.
+func (srv *server) reload(ctx context.Context) error {
+	_, err := srv.Do(ctx, http.MethodPost, "/v1/reload", nil, nil)
+	return err
+}
+
+// extracted waits until an extract has taken in so many records.
+func (srv *server) extracted(ctx context.Context, name string, records int64) error {
+	return waitFor(ctx, func() (bool, error) {
+		b, err := srv.Do(ctx, http.MethodGet, "/v1/extracts", nil, nil)
+		if err != nil {
+			return false, err
+		}
+		var doc struct {
+			Extracts []struct {
+				Name      string
+				Records   int64
+				Failed    int64
+				LastError string `json:"last_error"`
+			}
+		}
+		if err := json.Unmarshal(b, &doc); err != nil {
+			return false, err
+		}
+		for _, x := range doc.Extracts {
+			if x.Name == name {
+				if x.LastError != "" || x.Failed > 0 {
+					return false, fmt.Errorf("extract %s has %d failed records: %s", name, x.Failed, x.LastError)
+				}
+				return x.Records >= records, nil
+			}
+		}
+		return false, fmt.Errorf("extract %s does not run: %s", name, b)
+	})
+}
+
+// visible waits until a query returns so many rows of a table.
+func (srv *server) visible(ctx context.Context, table string, rows int64) error {
+	return waitFor(ctx, func() (bool, error) {
+		got, err := srv.Rows(ctx, "SELECT count(*) FROM "+table)
+		if err != nil || len(got) != 1 { // not there yet
+			return false, nil
+		}
+		return got[0][0] == fmt.Sprint(rows), nil
+	})
+}
+
+// waitFor asks every ten milliseconds, for five minutes at most.
+func waitFor(ctx context.Context, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
