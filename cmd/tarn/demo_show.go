@@ -179,7 +179,7 @@ func (d *demo) goOn(wagon string) {
 		"sql", "ask more",
 		"twin get " + demoTwin + " " + wagon, "the newest values",
 		"twin watch " + demoTwin + " --component " + wagon, "changes as they happen",
-		"twin ls " + demoTwin + " --type depot", "of another pipeline",
+		"twin ls " + demoTwin + " --type depot", "depots: another pipeline",
 		"extract ls", "the SQL in between",
 		"streams ls", "the logs behind all of it",
 		"verify", "proof that nothing is lost",

@@ -122,7 +122,7 @@ func (a *app) twinLs(ctx context.Context, name string, q url.Values, limit int) 
 	for _, c := range all.Components {
 		metrics = append(metrics, c.Metrics...)
 	}
-	if err := a.metrics(metrics, "no components"); err != nil {
+	if err := a.listMetrics(metrics); err != nil {
 		return err
 	}
 	if all.Next != "" {
@@ -131,13 +131,43 @@ func (a *app) twinLs(ctx context.Context, name string, q url.Values, limit int) 
 	return nil
 }
 
-func (a *app) metrics(metrics []server.MetricDoc, none string) error {
+// roomy is the width of a terminal from which on a list of metrics shows all columns.
+const roomy = 100
+
+// listMetrics prints metrics of many components. On a narrow terminal the most important columns stand whole.
+func (a *app) listMetrics(metrics []server.MetricDoc) error {
+	width, _ := screen.Terminal(a.out)
+	if width > 0 && width < roomy {
+		var rows [][]string
+		for i := range metrics {
+			m := &metrics[i]
+			rows = append(rows, []string{m.Component, m.Metric, plainValue(*m), m.Unit, screen.Time(&m.At), age(m.AgeSeconds)})
+		}
+		return a.table([]screen.Column{left("COMPONENT"), left("METRIC"), right("VALUE"), left("UNIT"), left("AT"), right("AGE")}, rows, "no components")
+	}
 	var rows [][]string
 	for i := range metrics {
 		m := &metrics[i]
-		rows = append(rows, []string{m.Component, m.Type, m.Metric, plainValue(*m), m.Unit, m.At.UTC().Format(time.RFC3339Nano), age(m.AgeSeconds), lineage(m.Lineage)})
+		rows = append(rows, append([]string{m.Component, m.Type}, metricCells(m)...))
 	}
-	return a.table([]screen.Column{left("COMPONENT"), left("TYPE"), left("METRIC"), right("VALUE"), left("UNIT"), left("AT"), right("AGE"), left("FROM")}, rows, none)
+	return a.table(append([]screen.Column{left("COMPONENT"), left("TYPE")}, metricColumns()...), rows, "no components")
+}
+
+// componentMetrics prints the metrics of one component.
+func (a *app) componentMetrics(c server.ComponentDoc) error {
+	var rows [][]string
+	for i := range c.Metrics {
+		rows = append(rows, metricCells(&c.Metrics[i]))
+	}
+	return a.table(metricColumns(), rows, "no metrics")
+}
+
+func metricColumns() []screen.Column {
+	return []screen.Column{left("METRIC"), right("VALUE"), left("UNIT"), left("AT"), right("AGE"), left("FROM")}
+}
+
+func metricCells(m *server.MetricDoc) []string {
+	return []string{m.Metric, plainValue(*m), m.Unit, m.At.UTC().Format(time.RFC3339Nano), age(m.AgeSeconds), lineage(m.Lineage)}
 }
 
 func age(seconds float64) string {
@@ -184,7 +214,7 @@ func (a *app) twinGetCommand() *cobra.Command {
 		if done, err := a.get(c.Context(), path, &d); done || err != nil {
 			return err
 		}
-		return a.metrics(d.Metrics, "no metrics")
+		return a.componentMetrics(d)
 	}
 	return c
 }
