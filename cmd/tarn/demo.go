@@ -109,7 +109,7 @@ func (a *app) demo(c *cobra.Command, dir string, f demoFlags) error {
 
 // demoRun sends the load and reports on it.
 func (a *app) demoRun(ctx context.Context, e *engine.Engine, dir string, f demoFlags) (err error) {
-	creds, release, err := a.demoCredentials(ctx, dir, f.data)
+	creds, release, err := a.demoCredentials(ctx, e.Address(), dir, f.data)
 	if err != nil {
 		return err
 	}

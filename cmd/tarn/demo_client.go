@@ -18,10 +18,10 @@ import (
 // demoClientPrefix begins the names of the clients that demos make for themselves.
 const demoClientPrefix = "demo-load-"
 
-// demoCredentials returns what the demo shows to its own server. Where Tarn issues the tokens, that is a
+// demoCredentials returns what the demo shows to its own server, which is at address. Where Tarn issues the tokens, that is a
 // client made for this run, which release removes; where somebody else does, the client that the
 // environment names; and nothing where nobody is asked.
-func (a *app) demoCredentials(ctx context.Context, dir, data string) (creds client.Credentials, release func() error, err error) {
+func (a *app) demoCredentials(ctx context.Context, address, dir, data string) (creds client.Credentials, release func() error, err error) {
 	release = func() error { return nil }
 	open, err := engine.OpenAccounts(ctx, engine.Options{Project: dir, Data: data})
 	if tarn.CodeOf(err) == tarn.CodeUnsupported { // an issuer elsewhere
@@ -37,6 +37,7 @@ func (a *app) demoCredentials(ctx context.Context, dir, data string) (creds clie
 	if open.Auth.Mode != project.AuthEmbedded {
 		return creds, release, open.Close()
 	}
+	creds.Endpoint = address + "/oauth/token" // the issuer's name may lead to a proxy
 	creds.ID = demoClientPrefix + strconv.FormatInt(time.Now().UnixNano(), 36)
 	if err := addDemoClient(ctx, open, &creds); err != nil {
 		return creds, release, errors.Join(err, open.Close())

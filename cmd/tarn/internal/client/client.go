@@ -7,6 +7,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -99,7 +100,7 @@ func (c *Client) Send(ctx context.Context, method, path string, header http.Head
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.unreachable(ctx, err)
+		return nil, unreachable(ctx, c.base, err)
 	}
 	if resp.StatusCode/100 != 2 {
 		defer resp.Body.Close()
@@ -154,17 +155,25 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	return &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the answer of " + c.base + " broke off", Hint: "see the log of the server", Err: err}
 }
 
-func (c *Client) unreachable(ctx context.Context, err error) error {
+func unreachable(ctx context.Context, base string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	e := &tarn.Error{Code: tarn.CodeUnavailable, Detail: "no Tarn answers at " + c.base, Hint: "start one with tarn up, or name it with --server or TARN_SERVER"}
+	e := &tarn.Error{Code: tarn.CodeUnavailable, Detail: "no Tarn answers at " + base, Hint: "start one with tarn up, or name it with --server or TARN_SERVER", Err: err}
 	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "dial" {
-		e.Detail = "the connection to " + c.base + " broke"
+	var cert *tls.CertificateVerificationError
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.As(err, &cert):
+		e.Detail = "the certificate of " + base + " is not trusted: " + cert.Err.Error()
+		e.Hint = "name the certificate of its authority in SSL_CERT_FILE"
+	case errors.As(err, &plain), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		e.Detail = base + " does not speak HTTPS"
+		e.Hint = "write http://, or give the server a certificate: auth.tls in tarn.yaml"
+	case !errors.As(err, &op) || op.Op != "dial":
+		e.Detail = "the connection to " + base + " broke"
 		e.Hint = "see the log of the server"
 	}
-	e.Err = err
 	return e
 }
 
@@ -187,6 +196,9 @@ func readProblem(resp *http.Response) error {
 	t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if t != "application/problem+json" || json.Unmarshal(body, &doc) != nil || doc.Code == "" {
 		e.Problem = tarn.Error{Code: tarn.CodeUnavailable, Detail: "the server answered " + resp.Status, Hint: "is it a Tarn server?"}
+		if strings.Contains(string(body), "HTTP request to an HTTPS server") {
+			e.Problem.Detail, e.Problem.Hint = "the server speaks HTTPS only", "write https:// in --server or TARN_SERVER"
+		}
 		return e
 	}
 	e.Problem = tarn.Error{Code: doc.Code, Detail: doc.Detail, Hint: doc.Hint}

@@ -20,6 +20,8 @@ type Credentials struct {
 	ID     string // a client, with its
 	Secret string
 	Scope  string // what to ask for, separated by spaces; "" is all that the client has
+	// Endpoint is where the secret is exchanged; "" is where the server says.
+	Endpoint string
 }
 
 // Token is what an authorization server answers.
@@ -98,6 +100,9 @@ func (c *Client) Exchange(ctx context.Context) (*Token, error) {
 
 // tokenEndpoint finds where the server's issuer exchanges secrets (RFC 9728; OpenID Connect Discovery 1.0).
 func (c *Client) tokenEndpoint(ctx context.Context) (string, error) {
+	if c.creds.Endpoint != "" {
+		return c.creds.Endpoint, nil
+	}
 	var resource struct {
 		Issuers []string `json:"authorization_servers"`
 	}
@@ -139,7 +144,7 @@ func (c *Client) getOpen(ctx context.Context, url string, v any) error {
 	}
 	status, err := c.ask(ctx, req, v)
 	if err == nil && status == http.StatusNotFound {
-		err = &tarn.Error{Code: tarn.CodeUnsupported, Detail: "the server issues no tokens: there is nothing at " + url, Hint: "write auth: {mode: embedded} into tarn.yaml and start it again"}
+		err = &tarn.Error{Code: tarn.CodeUnsupported, Detail: "the server issues no tokens: there is nothing at " + url, Hint: "unset TARN_CLIENT_ID, or write auth: {mode: embedded} into tarn.yaml and start it again"}
 	}
 	return err
 }
@@ -149,7 +154,7 @@ func (c *Client) ask(ctx context.Context, req *http.Request, v any) (status int,
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, c.unreachable(ctx, err)
+		return 0, unreachable(ctx, req.URL.Scheme+"://"+req.URL.Host, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
