@@ -16,7 +16,7 @@ import (
 // ServeHTTP runs what every request passes: guard, readiness, routing, metrics, panic recovery.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	rec := &recorder{ResponseWriter: w, r: r, problems: s.problems, patience: s.opts.Patience}
+	rec := &recorder{ResponseWriter: w, r: r, problems: s.problems, patience: sendPatience * s.opts.Patience}
 	defer s.finish(rec, r, start)
 	s.receive(w, r)
 	if err := s.guard(r); err != nil {

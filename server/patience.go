@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// defaultPatience is how long a client may take to send a body, or to take an answer.
-const defaultPatience = 20 * time.Second
+// defaultPatience is how long a client may take to send a body. To take an answer it has sendPatience times that:
+// people page through results.
+const (
+	defaultPatience = 20 * time.Second
+	sendPatience    = 3
+)
 
 // clientBytesPerSec is the rate below which a client is too slow for what is large.
 const clientBytesPerSec = 64 << 10

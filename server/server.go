@@ -56,8 +56,8 @@ type Options struct {
 	AnyHost bool
 	// PipelineStream returns the stream of a pipeline. nil means the one of the same name.
 	PipelineStream func(pipeline string) (stream string, ok bool)
-	// Patience is how long a client may take to send a body or to take an answer, and a second more for each
-	// 64 KiB; default 20 s.
+	// Patience is how long a client may take to send a body, and a second more for each 64 KiB; default 20 s. To
+	// take a part of an answer it has three times that.
 	Patience time.Duration
 	// AllowedHosts are Host headers accepted besides loopback names, for a proxy in front. Optional.
 	AllowedHosts []string
