@@ -42,6 +42,7 @@ func (e *Engine) inEffect(ctx context.Context, p *project.Project) (*project.Pro
 		return nil, nil
 	}
 	out := *p
+	out.Auth, out.Engines, out.Limits, out.Server = e.inForce.Auth, e.inForce.Engines, e.inForce.Limits, e.inForce.Server
 	out.Pipelines, out.Extracts, out.Functions = slices.Clone(p.Pipelines), slices.Clone(p.Extracts), slices.Clone(p.Functions)
 	for i, f := range out.Functions {
 		if h := e.functions.get(f.Name); h != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/tarn-data/tarn/server"
 )
 
-// access is who may call, as the project that the engine started with says. It does not follow reloads.
+// access is who may call, as the project that the engine started with says; see applySettings for what follows reloads.
 type access struct {
 	guard     *govern.Guard // nil when nobody is asked for a token
 	authority http.Handler  // nil unless Tarn issues the tokens itself
@@ -80,16 +80,24 @@ func (e *Engine) guardOptions(a project.Auth, issuer string) govern.Options {
 }
 
 func (e *Engine) externalAccess(p *project.Project) (access, error) {
-	log := e.log.With("part", "access")
-	var guard *govern.Guard
-	remote, err := govern.NewRemote(p.Auth.Issuer, nil, log, func() { guard.Forget() })
+	guard := govern.NewGuard(e.guardOptions(p.Auth, p.Auth.Issuer))
+	return access{guard: guard}, e.trust(guard, p.Auth)
+}
+
+// trust makes a guard take the tokens of an issuer elsewhere, and no others any more.
+func (e *Engine) trust(guard *govern.Guard, a project.Auth) error {
+	remote, err := govern.NewRemote(a.Issuer, nil, e.log.With("part", "access"), guard.Forget)
 	if err != nil {
-		return access{}, err
+		return err
 	}
-	o := e.guardOptions(p.Auth, p.Auth.Issuer)
-	o.Keys = remote
-	guard = govern.NewGuard(o)
-	return access{guard: guard, follow: []func(context.Context){remote.Run}}, nil
+	if e.distrust != nil {
+		e.distrust()
+	}
+	ctx, stop := context.WithCancel(e.ctx)
+	e.distrust = stop
+	e.done.Go(func() { remote.Run(ctx) })
+	guard.Trust(a.Issuer, a.Audience, remote)
+	return nil
 }
 
 func (e *Engine) embeddedAccess(ctx context.Context, p *project.Project) (access, error) {

@@ -66,6 +66,23 @@ func status(t *testing.T, c *http.Client, method, url, token string) int {
 	return resp.StatusCode
 }
 
+// clientToken exchanges the secret of a client for a token.
+func clientToken(t *testing.T, address, id, secret string) string {
+	t.Helper()
+	resp, err := http.PostForm(address+"/oauth/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var doc struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil || doc.Token == "" {
+		t.Fatal(resp.Status, err)
+	}
+	return doc.Token
+}
+
 // TestEmbeddedAuthority: a client made beside the running lake gets a token and in, under every door's own scope.
 func TestEmbeddedAuthority(t *testing.T) {
 	e, o := guarded(t, "auth: {mode: embedded}\n", "127.0.0.1:0")
@@ -78,28 +95,18 @@ func TestEmbeddedAuthority(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.PostForm(e.Address()+"/oauth/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {"loader"}, "client_secret": {secret.Reveal()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var doc struct {
-		Token string `json:"access_token"`
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil || doc.Token == "" {
-		t.Fatal(resp.Status, err)
-	}
+	token := clientToken(t, e.Address(), "loader", secret.Reveal())
 	for _, c := range []struct {
 		method, path, token string
 		want                int
 	}{
 		{"POST", "/v1/streams/events/records", "", 401},
-		{"POST", "/v1/streams/events/records", doc.Token, 200},
-		{"POST", "/v1/pipelines/intake/runs?name=a.json", doc.Token, 200}, // its stream is events
-		{"POST", "/v1/pipelines/other/runs", doc.Token, 403},
-		{"GET", "/v1/tables", doc.Token, 403},
-		{"GET", "/metrics", doc.Token, 403},
-		{"POST", "/v1/reload", doc.Token, 403},
+		{"POST", "/v1/streams/events/records", token, 200},
+		{"POST", "/v1/pipelines/intake/runs?name=a.json", token, 200}, // its stream is events
+		{"POST", "/v1/pipelines/other/runs", token, 403},
+		{"GET", "/v1/tables", token, 403},
+		{"GET", "/metrics", token, 403},
+		{"POST", "/v1/reload", token, 403},
 		{"GET", "/readyz", "", 200},
 	} {
 		if got := status(t, http.DefaultClient, c.method, e.Address()+c.path, c.token); got != c.want {
@@ -108,20 +115,33 @@ func TestEmbeddedAuthority(t *testing.T) {
 	}
 }
 
-func TestExternalIssuer(t *testing.T) {
-	issuer := governtest.NewIssuer(t)
-	var elsewhere *httptest.Server
-	elsewhere = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// elsewhere is an issuer with its keys on a server of its own.
+type elsewhere struct {
+	issuer *governtest.Issuer
+	url    string
+}
+
+func issuerElsewhere(t *testing.T) elsewhere {
+	t.Helper()
+	e := elsewhere{issuer: governtest.NewIssuer(t)}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/keys" {
-			k, _ := issuer.Key(r.Context(), governtest.KeyID)
+			k, _ := e.issuer.Key(r.Context(), governtest.KeyID)
 			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k}})
 			return
 		}
-		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": elsewhere.URL, "jwks_uri": elsewhere.URL + "/keys"})
+		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": e.url, "jwks_uri": e.url + "/keys"})
 	}))
-	defer elsewhere.Close()
-	e, o := guarded(t, "auth: {mode: external, issuer: '"+elsewhere.URL+"'}\n", "127.0.0.1:0")
-	good := issuer.Token(t, governtest.Claims{Issuer: elsewhere.URL, Scope: "sql:read"})
+	t.Cleanup(srv.Close)
+	e.url = srv.URL
+	return e
+}
+
+func TestExternalIssuer(t *testing.T) {
+	other := issuerElsewhere(t)
+	issuer := other.issuer
+	e, o := guarded(t, "auth: {mode: external, issuer: '"+other.url+"'}\n", "127.0.0.1:0")
+	good := issuer.Token(t, governtest.Claims{Issuer: other.url, Scope: "sql:read"})
 	if got := status(t, http.DefaultClient, "GET", e.Address()+"/v1/tables", good); got != 200 {
 		t.Error(got)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/tarn-data/tarn/catalog"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/duck"
+	"github.com/tarn-data/tarn/govern"
 	"github.com/tarn-data/tarn/govern/authority"
 	"github.com/tarn-data/tarn/ingest/filedrop"
 	"github.com/tarn-data/tarn/ingest/httpdoor"
@@ -71,7 +72,10 @@ type Engine struct {
 	crawls   crawls
 
 	twins      *twin.Store
-	twinDB     *metadb.DB // nil where the twins lie in db
+	guard      *govern.Guard      // nil when nobody is asked for a token
+	inForce    project.Project    // its settings are those that run; the rest is in running
+	distrust   context.CancelFunc // ends following the issuer elsewhere
+	twinDB     *metadb.DB         // nil where the twins lie in db
 	twinCopies twinCopies
 
 	functions functions
@@ -269,6 +273,7 @@ func (e *Engine) listen(ctx context.Context, p *project.Project) error {
 	if err != nil {
 		return errors.Join(err, e.network.Close())
 	}
+	e.guard, e.inForce = who.guard, *p
 	h, err := server.New(server.Options{Version: e.opts.Version, Logger: e.log, Metrics: e.metrics, Gatherer: e.registry,
 		Ingest: door, Runs: e.runs(), Query: e.queries, Twins: e.twins, Stream: e.stream, Control: e.control(),
 		Guard: who.guard, Authority: who.authority, AuthorityPaths: authority.Paths, PublicURL: who.url, AnyHost: p.Auth.Guarded(), PipelineStream: e.pipelineStream})

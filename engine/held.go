@@ -129,7 +129,12 @@ func reloadDoc(p *project.Project, plan project.Changes, short []shortfall) serv
 		d.NotApplied = append(d.NotApplied, server.ShortfallDoc{Kind: s.kind, Name: s.name, State: s.state, Detail: reason(s.err)})
 	}
 	for _, c := range plan {
-		if slices.ContainsFunc(short, func(s shortfall) bool { return s.covers(p, c) }) {
+		if c.Kind == kindSettings && c.Action == project.Update {
+			c.Fields = slices.DeleteFunc(slices.Clone(c.Fields), func(f project.FieldChange) bool { return waitsForStart(short, f.Path) })
+			if len(c.Fields) == 0 {
+				continue
+			}
+		} else if slices.ContainsFunc(short, func(s shortfall) bool { return s.covers(p, c) }) {
 			continue
 		}
 		detail := c.Note

@@ -155,7 +155,7 @@ func (e *Engine) apply(ctx context.Context, p *project.Project) (project.Changes
 	}
 	short = append(short, e.startExtracts(ctx, p, next)...)
 	sort.Slice(next.pipes, func(i, j int) bool { return next.pipes[i].spec.Name < next.pipes[j].spec.Name })
-	next.short = append(short, next.shortfalls()...)
+	next.short = slices.Concat(e.applySettings(p), short, next.shortfalls())
 	e.running.Store(next)
 	e.sayShort(next.short)
 	mended(plan, old.short, next.short)

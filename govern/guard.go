@@ -38,10 +38,10 @@ const (
 
 // Guard checks the bearer tokens of requests. It is safe for concurrent use.
 type Guard struct {
-	verifier verifier
+	verifier atomic.Pointer[verifier]
 	revoked  func(*Principal) bool
 	cache    *cache
-	rate     *Limiter
+	rate     atomic.Pointer[Limiter]
 	failures *Limiter
 	log      *slog.Logger
 	now      func() time.Time
@@ -59,11 +59,21 @@ func NewGuard(o Options) *Guard {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Guard{
-		verifier: verifier{issuer: o.Issuer, audience: o.Audience, keys: o.Keys, now: o.Now},
-		revoked:  o.Revoked, cache: newCache(o.Tokens), rate: NewLimiter(o.PerSecond, o.Burst, o.Now),
-		failures: NewLimiter(failuresPerSecond, failuresBurst, o.Now), log: o.Logger, now: o.Now,
-	}
+	g := &Guard{revoked: o.Revoked, cache: newCache(o.Tokens), failures: NewLimiter(failuresPerSecond, failuresBurst, o.Now), log: o.Logger, now: o.Now}
+	g.Trust(o.Issuer, o.Audience, o.Keys)
+	g.Limit(o.PerSecond, o.Burst)
+	return g
+}
+
+// Trust makes the guard take the tokens of an issuer for an audience, and no others any more.
+func (g *Guard) Trust(issuer, audience string, keys Keys) {
+	g.verifier.Store(&verifier{issuer: issuer, audience: audience, keys: keys, now: g.now})
+	g.Forget()
+}
+
+// Limit answers perSecond requests of one client from now on, and burst at once; 0 is no limit.
+func (g *Guard) Limit(perSecond float64, burst int) {
+	g.rate.Store(NewLimiter(perSecond, burst, g.now))
 }
 
 // Check returns who sends r when the scope need is granted to it, or a *Denied, or an error with
@@ -73,7 +83,7 @@ func (g *Guard) Check(r *http.Request, need string) (*Principal, error) {
 	if err != nil {
 		return nil, g.refuse(r, nil, need, err)
 	}
-	if wait := g.rate.Take(p.Client); wait > 0 {
+	if wait := g.rate.Load().Take(p.Client); wait > 0 {
 		return nil, g.refuse(r, p, need, &Denied{Code: tarn.CodeRateLimited, Reason: "this client sends more requests than its rate allows", Sent: true, Wait: wait})
 	}
 	if !p.Scopes.Allows(need) {
@@ -92,10 +102,14 @@ func (g *Guard) authenticate(r *http.Request) (*Principal, error) {
 	now, hash := g.now(), sha256.Sum256([]byte(raw))
 	p := g.cache.get(hash, now)
 	if p == nil {
-		if p, err = g.verify(r, raw); err != nil {
+		trusted := g.verifier.Load()
+		if p, err = g.verify(r, trusted, raw); err != nil {
 			return nil, err
 		}
 		g.cache.put(hash, p, now)
+		if g.verifier.Load() != trusted { // another is trusted meanwhile: this one is not remembered
+			g.Forget()
+		}
 	}
 	if g.revoked != nil && g.revoked(p) {
 		return nil, &Denied{Code: tarn.CodeUnauthenticated, Reason: "the token has been revoked", Sent: true}
@@ -104,12 +118,12 @@ func (g *Guard) authenticate(r *http.Request) (*Principal, error) {
 }
 
 // verify looks at a token that is not remembered.
-func (g *Guard) verify(r *http.Request, raw string) (*Principal, error) {
+func (g *Guard) verify(r *http.Request, trusted *verifier, raw string) (*Principal, error) {
 	from := remote(r)
 	if g.failures.Exhausted(from) {
 		return nil, &Denied{Code: tarn.CodeRateLimited, Reason: "too many wrong tokens came from this address", Sent: true, Wait: time.Second}
 	}
-	p, err := g.verifier.verify(r.Context(), raw)
+	p, err := trusted.verify(r.Context(), raw)
 	if err != nil {
 		var d *Denied
 		if errors.As(err, &d) {
@@ -191,4 +205,4 @@ func clip(s string) string {
 func (g *Guard) Forget() { g.cache.clear() }
 
 // Issuer is where tokens come from.
-func (g *Guard) Issuer() string { return g.verifier.issuer }
+func (g *Guard) Issuer() string { return g.verifier.Load().issuer }

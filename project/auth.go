@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -110,6 +111,13 @@ func defaultPort(u *url.URL) string {
 		return ":80"
 	}
 	return ""
+}
+
+// authAtOnce reports whether a lake that runs takes a setting over: rates, and the issuer elsewhere.
+func authAtOnce(old, new Auth, path string) bool {
+	asks := new.Mode == AuthEmbedded || new.Mode == AuthExternal
+	return old.Mode == new.Mode && asks &&
+		(strings.HasPrefix(path, "auth.rate_limit.") || new.Mode == AuthExternal && (path == "auth.issuer" || path == "auth.audience"))
 }
 
 func authProperties(a Auth) []property {

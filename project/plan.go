@@ -50,7 +50,7 @@ func Plan(old, new *Project) Changes {
 	if old.Name == "" {
 		c = append(c, Change{Action: Create, Kind: "settings", Name: new.Name})
 	} else {
-		c.compare("settings", new.Name, settings(old), settings(new))
+		c = append(c, compareSettings(old, new))
 	}
 	olds, news := parts(old), parts(new)
 	for _, kind := range []string{"function", "stream", "pipeline", "table", "delivery", "crawler", "twin", "extract"} {
@@ -71,6 +71,27 @@ func Plan(old, new *Project) Changes {
 		}
 	}
 	return c
+}
+
+// nextStart is the note of a setting that a lake which runs takes over when it starts again.
+const nextStart = "from the next start"
+
+func compareSettings(old, new *Project) Change {
+	var c Changes
+	c.compare("settings", new.Name, settings(old), settings(new))
+	for i := range c[0].Fields {
+		if f := &c[0].Fields[i]; authAtOnce(old.Auth, new.Auth, f.Path) {
+			f.Note = ""
+		}
+	}
+	return c[0]
+}
+
+// NextStart returns the settings of next that a lake which runs with those of running takes over only when
+// it starts again.
+func NextStart(running, next *Project) []FieldChange {
+	fields := compareSettings(running, next).Fields
+	return slices.DeleteFunc(fields, func(f FieldChange) bool { return f.Note != nextStart && !strings.HasPrefix(f.Path, "engines.") })
 }
 
 // removal says what it means to remove a thing of each kind, where that can strand data.

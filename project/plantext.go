@@ -16,7 +16,7 @@ func judge(kind, path, from, to string, had, has bool) (note string, unsafe bool
 	case "settings engines.stream", "settings engines.metadata", "settings engines.lake":
 		return "what is stored is not moved to the new place", true
 	case "settings server.listen":
-		return "from the next start", false
+		return nextStart, false
 	case "stream shards":
 		if number(to) < number(from) {
 			return "undelivered records in the shards that go are not delivered", true
@@ -71,7 +71,7 @@ func judge(kind, path, from, to string, had, has bool) (note string, unsafe bool
 	case strings.HasPrefix(path, "version of "):
 		return "it restarts with that version", false
 	case strings.HasPrefix(path, "limits."), strings.HasPrefix(path, "auth."):
-		return "from the next start", false
+		return nextStart, false
 	case strings.HasPrefix(path, "schema."):
 		return judgeColumn(from, to, had, has)
 	case strings.HasPrefix(path, "transform["):

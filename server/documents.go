@@ -243,7 +243,7 @@ type ReloadDoc struct {
 
 // ShortfallDoc is a part of the project that does not run as the project says.
 type ShortfallDoc struct {
-	Kind   string `json:"kind" enum:"function,pipeline,extract"`
+	Kind   string `json:"kind" enum:"function,pipeline,extract,settings"`
 	Name   string `json:"name"`
 	State  string `json:"state" enum:"held back,as before,stopped" doc:"held back: it waits, its records in the stream; as before: what ran before goes on; stopped: it does not run"`
 	Detail string `json:"detail" doc:"Why, and how to mend it"`
