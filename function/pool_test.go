@@ -5,10 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,76 +13,6 @@ import (
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/function"
 )
-
-// start starts a pool and waits for its first worker. It is closed at the end of the test.
-func start(t testing.TB, o function.Options) *function.Pool {
-	t.Helper()
-	p := prepare(t, o)
-	if err := p.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// prepare makes a pool that is closed at the end of the test.
-func prepare(t testing.TB, o function.Options) *function.Pool {
-	t.Helper()
-	needs(t, o.Spec.Runtime)
-	if o.Spec.Name == "" {
-		o.Spec.Name = "tested"
-	}
-	if o.Spec.Dir == "" {
-		o.Spec.Dir, _ = filepath.Abs(filepath.Join("testdata", o.Spec.Runtime))
-	}
-	if o.WorkDir == "" {
-		o.WorkDir = filepath.Join(t.TempDir(), "work")
-	}
-	p := function.New(o)
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Error(err)
-		}
-		if _, err := os.Stat(o.WorkDir); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("Close left %s behind: %v", o.WorkDir, err)
-		}
-	})
-	return p
-}
-
-// needs skips the test where the interpreter is not installed.
-func needs(t testing.TB, runtime string) {
-	t.Helper()
-	program := map[string]string{function.RuntimePython: "python3", function.RuntimeNode: "node"}[runtime]
-	if program == "" {
-		return
-	}
-	if _, err := exec.LookPath(program); err != nil {
-		t.Skipf("NOTICE: %s is not installed on this machine; what it runs is not tested", program)
-	}
-}
-
-func python(handler string) function.Spec {
-	return function.Spec{Runtime: function.RuntimePython, Handler: handler}
-}
-
-func invoke(t testing.TB, p *function.Pool, event string) (string, error) {
-	t.Helper()
-	out, err := p.Invoke(t.Context(), function.Invocation{Payload: []byte(event), Pipeline: "telemetry"})
-	return string(out), err
-}
-
-// must invokes and fails the test on an error.
-func must(t testing.TB, p *function.Pool, event string) string {
-	t.Helper()
-	out, err := invoke(t, p, event)
-	if err != nil {
-		t.Fatalf("%s: %v", event, err)
-	}
-	return out
-}
 
 func TestConcurrentInvocations(t *testing.T) {
 	spec := python("app.echo")
@@ -136,44 +62,6 @@ func TestPayloads(t *testing.T) {
 	})
 }
 
-func TestTimeout(t *testing.T) {
-	spec := python("app.act")
-	spec.Timeout = time.Second // long enough for the other one on a busy machine
-	spec.Concurrency = 2
-	p := start(t, function.Options{Spec: spec})
-	good := make(chan error, 1)
-	go func() { _, err := invoke(t, p, `{"sleep":0.2}`); good <- err }()
-	_, err := invoke(t, p, `{"sleep":60}`)
-	var timeout *function.TimeoutError
-	if !errors.As(err, &timeout) || tarn.CodeOf(err) != tarn.CodeTimeout || timeout.After < spec.Timeout {
-		t.Fatalf("got %v", err)
-	}
-	if err := <-good; err != nil {
-		t.Errorf("the invocation beside it: %v", err)
-	}
-	must(t, p, `{}`)
-	if s := p.Stats(); s.Timeouts != 1 || s.Crashes != 0 {
-		t.Errorf("%+v", s)
-	}
-	t.Run("deadline of the caller", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		_, err := p.Invoke(ctx, function.Invocation{Payload: []byte(`{"sleep":60}`)})
-		if !errors.As(err, &timeout) {
-			t.Errorf("got %v", err)
-		}
-	})
-	t.Run("caller goes away", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(50*time.Millisecond, cancel)
-		_, err := p.Invoke(ctx, function.Invocation{Payload: []byte(`{"sleep":60}`)})
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v", err)
-		}
-		must(t, p, `{}`)
-	})
-}
-
 func TestWaitingCallerGoesAway(t *testing.T) {
 	spec := python("app.act")
 	spec.Concurrency = 1
@@ -194,103 +82,6 @@ func TestWaitingCallerGoesAway(t *testing.T) {
 	}
 }
 
-func TestErrors(t *testing.T) {
-	p := start(t, function.Options{Spec: python("app.act")})
-	_, err := invoke(t, p, `{"raise":"no such wagon"}`)
-	var f *function.FunctionError
-	if !errors.As(err, &f) || f.Type != "ValueError" || f.Message != "no such wagon" || len(f.Stack) == 0 || !strings.Contains(f.Stack[0], "app.py") {
-		t.Errorf("raise: %v, %+v", err, f)
-	}
-	if tarn.CodeOf(err) != function.CodeFailed {
-		t.Errorf("code %s", tarn.CodeOf(err))
-	}
-	if _, err = invoke(t, p, `{"unserializable":1}`); !errors.As(err, &f) || f.Type != "TypeError" {
-		t.Errorf("unserializable: %v", err)
-	}
-	if _, err = invoke(t, p, `not JSON`); !errors.As(err, &f) || f.Type != "JSONDecodeError" {
-		t.Errorf("not JSON: %v", err)
-	}
-	_, err = invoke(t, p, `{"exit":3}`)
-	var exit *function.ExitError
-	if !errors.As(err, &exit) || exit.Status != "exit status 3" || len(exit.Stderr) == 0 || exit.Stderr[len(exit.Stderr)-1] != "leaving" {
-		t.Errorf("exit: %v", err)
-	}
-	must(t, p, `{}`)
-	if s := p.Stats(); s.Errors != 4 || s.Crashes != 1 || s.ColdStarts != 2 {
-		t.Errorf("%+v", s)
-	}
-}
-
-func TestInitErrors(t *testing.T) {
-	for name, tc := range map[string]struct{ handler, kind, message string }{
-		"module not there":   {"absent.handler", "ModuleNotFoundError", "absent"},
-		"import fails":       {"broken.handler", "ModuleNotFoundError", "not_there"},
-		"syntax":             {"wrong.handler", "SyntaxError", "expected ':'"},
-		"no such function":   {"app.absent", "AttributeError", "Handler 'absent' missing"},
-		"process ends":       {"leaves.handler", "", "exit status 3: no configuration"},
-		"module in a folder": {"sub/deep.absent", "ModuleNotFoundError", "sub"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := prepare(t, function.Options{Spec: python(tc.handler)})
-			if err := p.Start(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			for _, err := range []error{p.Ready(t.Context()), second(invoke(t, p, `{}`))} {
-				var e *function.InitError
-				if !errors.As(err, &e) || e.Type != tc.kind || !strings.Contains(e.Error(), tc.message) || tarn.CodeOf(err) != tarn.CodeUnavailable {
-					t.Errorf("got %v (%+v)", err, e)
-				}
-			}
-			if s := p.Stats(); s.InitErrors < 1 || s.Invocations != 0 || s.LastError == "" {
-				t.Errorf("%+v", s)
-			}
-		})
-	}
-}
-
-func second[A, B any](_ A, b B) B { return b }
-
-func TestCrashLoopBacksOff(t *testing.T) {
-	p := prepare(t, function.Options{Spec: python("leaves.handler")})
-	if err := p.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "it backs off", func() bool {
-		s := p.Stats()
-		return s.State == function.StateBackoff && s.InitErrors >= 2 && time.Until(s.RetryAt) > 50*time.Millisecond
-	})
-	begun := time.Now()
-	if _, err := invoke(t, p, `{}`); err == nil || time.Since(begun) > 2*time.Second {
-		t.Errorf("after %v: %v", time.Since(begun), err)
-	}
-	before := p.Stats().ColdStarts
-	time.Sleep(time.Second)
-	if n := p.Stats().ColdStarts - before; n > 4 {
-		t.Errorf("%d starts in one second", n)
-	}
-}
-
-func TestCrashesOfInvocationsDoNotFailOthers(t *testing.T) {
-	spec := python("app.act")
-	spec.Concurrency = 2
-	p := start(t, function.Options{Spec: spec})
-	var wg sync.WaitGroup
-	for i := range 20 {
-		wg.Go(func() {
-			event := `{"sleep":0.001}`
-			if i%5 == 0 {
-				event = `{"exit":1}`
-			}
-			_, err := invoke(t, p, event)
-			var exit *function.ExitError
-			if i%5 == 0 && !errors.As(err, &exit) || i%5 != 0 && err != nil {
-				t.Errorf("%s: %v", event, err)
-			}
-		})
-	}
-	wg.Wait()
-}
-
 func TestOneCallerNeedsOneWorker(t *testing.T) {
 	spec := python("app.echo")
 	spec.Concurrency = 4
@@ -300,15 +91,6 @@ func TestOneCallerNeedsOneWorker(t *testing.T) {
 	}
 	if s := p.Stats(); s.ColdStarts > 2 { // a second one where a worker takes 100 ms to come back
 		t.Errorf("%+v", s)
-	}
-}
-
-func TestRuntimeThatDoesNotComeBack(t *testing.T) {
-	spec := goSpec(t, "sticks")
-	spec.Concurrency, spec.Timeout = 1, time.Second
-	p := start(t, function.Options{Spec: spec})
-	for range 2 {
-		must(t, p, `{}`) // the second waits until the first worker is given up
 	}
 }
 
@@ -427,35 +209,5 @@ func TestEnvironmentAndContext(t *testing.T) {
 	}
 	if len(got.Fds) > 4 { // the standard three and the connection
 		t.Errorf("open descriptors: %q", got.Fds)
-	}
-}
-
-// until waits for a condition.
-func until(t testing.TB, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !is(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not after 15 s: %s", what)
-		}
-	}
-}
-
-// copyFile copies an executable, for users who may not read the original.
-func copyFile(t testing.TB, from, to string) {
-	t.Helper()
-	in, err := os.Open(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		t.Fatal(err)
-	}
-	if err := out.Close(); err != nil {
-		t.Fatal(err)
 	}
 }
