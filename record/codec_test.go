@@ -100,11 +100,22 @@ func TestShapeWith(t *testing.T) {
 			}
 			more := strings.TrimSuffix(rec, "}") + `,"` + name + `":`
 			more = strings.Replace(more, "{,", "{", 1)
-			number, _ := Shape([]byte(more + "123456789012345}"))
-			text, _ := Shape([]byte(more + `"x"}`))
-			if ShapeWithInt(shape, name) != number || ShapeWithString(shape, name) != text {
-				t.Errorf("%s with %s", rec, name)
+			for value, class := range map[string]Scalar{"123456789012345": ScalarInt, `"x"`: ScalarString, "null": ScalarNull, "true": ScalarBool, "1e999": 0, "-1.5": 0, "99999999999999999999": 0} {
+				if n, ok := ScalarOfNumber([]byte(value)); ok {
+					class = n
+				}
+				if want, _ := Shape([]byte(more + value + "}")); ShapeWith(shape, name, class) != want {
+					t.Errorf("%s with %s: %s", rec, name, value)
+				}
 			}
+		}
+	}
+}
+
+func TestScalarOfNumber(t *testing.T) {
+	for _, s := range []string{"", "-", "01", "1.", "1e", "x", "1 ", " 1", "+1", "nan"} {
+		if _, ok := ScalarOfNumber([]byte(s)); ok {
+			t.Errorf("%q is a number", s)
 		}
 	}
 }

@@ -9,19 +9,15 @@ type part struct {
 	opaque   bool
 	shards   int // among which the records of the body are divided
 
-	count    int
-	index    []int32
-	last     uint64 // shape of the last record
-	shapes   []ShapeRef
-	overflow bool
+	count  int
+	index  []int32
+	shapes ShapeList
 }
 
 // add appends the record body[start:end] with the given index in the request. breaks says that it
 // holds raw newlines or carriage returns.
 func (p *part) add(body []byte, start, end int, breaks bool, shape uint64, index int) {
-	if shape != p.last || p.count == 0 {
-		p.addShape(shape)
-	}
+	p.shapes.Add(shape, p.count)
 	if p.index != nil {
 		p.index = append(p.index, int32(index))
 	} else if index != p.count {
@@ -64,28 +60,11 @@ func (p *part) frame() {
 	p.framed = true
 }
 
-func (p *part) addShape(shape uint64) {
-	p.last = shape
-	if p.overflow {
-		return
-	}
-	for i := range p.shapes {
-		if p.shapes[i].Hash == shape {
-			return
-		}
-	}
-	if len(p.shapes) == MaxShapes {
-		p.shapes, p.overflow = nil, true
-		return
-	}
-	p.shapes = append(p.shapes, ShapeRef{Hash: shape, First: uint32(p.count)})
-}
-
 func (p *part) segment(f *framer) Segment {
 	s := Segment{
 		Arrival: f.o.Arrival, Key: f.o.Key, Count: p.count,
 		Payload: p.payload, Lines: !p.framed,
-		Shapes: p.shapes, ShapesOverflow: p.overflow,
+		Shapes: p.shapes.Refs, ShapesOverflow: p.shapes.Overflow,
 	}
 	if p.opaque {
 		s.Format = Opaque

@@ -46,15 +46,33 @@ func shapeKeyTail(h uint64, tail []byte, length int) uint64 {
 	return mix(h, w)
 }
 
-// ShapeWithInt returns the shape of an object that has one more member at its end, an integer of at most 15
-// digits. The name needs no escapes in JSON.
-func ShapeWithInt(object uint64, name string) uint64 {
-	return mix(shapeKeyTail(object, []byte(name), len(name)), shapeInt)
+// Scalar is the shape of a scalar.
+type Scalar uint64
+
+// The scalars that need no look at the value.
+const (
+	ScalarNull   = Scalar(shapeNull)
+	ScalarBool   = Scalar(shapeBool)
+	ScalarInt    = Scalar(shapeInt) // an integer of at most 15 digits
+	ScalarString = Scalar(shapeString)
+)
+
+// ScalarOfNumber returns the shape of a number, and false for text that is no number of JSON.
+func ScalarOfNumber(b []byte) (Scalar, bool) {
+	if len(b) == 0 || b[0] != '-' && b[0]-'0' > 9 {
+		return 0, false
+	}
+	end, class := number(b, 0)
+	return Scalar(class), class != 0 && end == len(b)
 }
 
-// ShapeWithString is ShapeWithInt for a string.
-func ShapeWithString(object uint64, name string) uint64 {
-	return mix(shapeKeyTail(object, []byte(name), len(name)), shapeString)
+// EmptyShape is the shape of an object without members.
+const EmptyShape = shapeObject
+
+// ShapeWith returns the shape of an object that has one more member at its end. The key is what stands
+// between its quotes.
+func ShapeWith(object uint64, key string, value Scalar) uint64 {
+	return mix(shapeKeyTail(object, []byte(key), len(key)), uint64(value))
 }
 
 // Shape validates one JSON record, which must be an object, and returns its shape. The error is a
@@ -76,4 +94,34 @@ func Shape(rec []byte) (uint64, error) {
 		return 0, invalid(faultTrailing, end)
 	}
 	return shape, nil
+}
+
+// ShapeList lists the distinct shapes of records in order of first occurrence. The zero value is ready.
+type ShapeList struct {
+	Refs     []ShapeRef
+	Overflow bool // there are more than MaxShapes; Refs is nil
+
+	last  uint64
+	begun bool
+}
+
+// Add notes the shape of the record at the index.
+func (l *ShapeList) Add(shape uint64, index int) {
+	if l.begun && shape == l.last {
+		return
+	}
+	l.last, l.begun = shape, true
+	if l.Overflow {
+		return
+	}
+	for i := range l.Refs {
+		if l.Refs[i].Hash == shape {
+			return
+		}
+	}
+	if len(l.Refs) == MaxShapes {
+		l.Refs, l.Overflow = nil, true
+		return
+	}
+	l.Refs = append(l.Refs, ShapeRef{Hash: shape, First: uint32(index)})
 }

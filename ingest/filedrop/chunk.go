@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 
@@ -19,17 +20,20 @@ const chunkBytes = 4 << 20
 // maxBad is how many refused pieces end a chunk, so that a file of nothing else is stopped in time.
 const maxBad = 10_000
 
-// chunk is the records of a file that are appended together, as NDJSON with their lineage, or without it
-// where the stream gets a reference.
+// chunk is the records of a file that are appended together, as NDJSON with their lineage; or, where the
+// stream may get a reference, as they stand in the file.
 type chunk struct {
 	number uint32
 	body   []byte
-	size   int     // of body, with lineage
+	size   int     // of the NDJSON
 	starts []int   // of each record in body
 	lines  []int64 // of each record in the file
 	bad    []RejectedRecord
 	badAll int64 // rejected while reading; bad lists the first
 	piece  piece // of the file that it was read from, where that is known
+
+	shapes record.ShapeList // of the records without lineage, where they are known
+	doubt  bool             // some may be refused
 }
 
 // piece is a piece of a file, from one record to another.
@@ -60,14 +64,24 @@ func printable(b []byte) string {
 // chunker cuts the records of a file into chunks. The cuts depend on the file and the plan alone.
 type chunker struct {
 	records decode.Records
-	placed  decode.Placed // where the records are, nil when they are not referred to; with it they stay bare
+	placed  decode.Placed // where the records are, nil when they are not referred to; with it they stay as they are
+	shaped  decode.Shaped // what they are, nil when that is not known before they are framed
+	limit   int           // of a record, with shaped
 	bytes   int           // of a chunk; a larger record is a chunk of its own
 	members []byte        // what lineage adds behind the line
 	next    uint32
 	from    decode.Place // where the next chunk begins
-	held    []byte       // read, but too large for the chunk before
-	line    int64        // of held, or where reading is
+	held    *found       // read, but too large for the chunk before
+	line    int64        // where reading is
 	end     bool
+}
+
+// found is a record that was read.
+type found struct {
+	text  []byte // the record; with chunker.shaped as it stands in the file
+	size  int    // of the record
+	shape uint64 // with chunker.shaped, 0 where it may be refused
+	line  int64
 }
 
 // lineage is what records of the file have in common.
@@ -78,10 +92,27 @@ func lineage(file, hash string) []record.Member {
 func newChunker(r decode.Records, p plan, name, hash string) *chunker {
 	k := &chunker{records: r, bytes: p.ChunkBytes, members: record.AppendMembers(nil, lineage(name, hash))}
 	if p.Refer {
+		if c, ok := r.(closing); ok {
+			r = c.Records
+		}
 		k.placed = r.(decode.Placed) // see plan
+		if s, ok := r.(decode.Shaped); ok {
+			k.shaped, k.limit = s, p.Read.RecordBytes
+		}
 		k.from = decode.Place{Line: 1, Header: p.Read.Header}
 	}
 	return k
+}
+
+// read returns the next record.
+func (k *chunker) read() (f found, err error) {
+	if k.shaped == nil {
+		f.text, f.line, err = k.records.Next()
+		f.size = len(f.text)
+		return f, err
+	}
+	f.text, f.size, f.shape, f.line, err = k.shaped.NextShape()
+	return f, err
 }
 
 // fill makes c the next chunk. It returns io.EOF behind the last, and what ended reading otherwise; c
@@ -90,25 +121,26 @@ func (k *chunker) fill(c *chunk) error {
 	c.reset(k.next)
 	k.next++
 	if k.held != nil {
-		k.add(c, k.held, k.line)
+		k.add(c, k.held)
 		k.held = nil
 	}
 	for !k.end {
-		rec, line, err := k.records.Next()
-		k.line = line
+		f, err := k.read()
+		k.line = f.line
 		if err == nil {
-			if len(c.starts) > 0 && c.size+k.sized(rec) > k.bytes {
-				k.held = append([]byte{}, rec...)
+			if len(c.starts) > 0 && c.size+k.sized(f.size) > k.bytes {
+				f.text = append([]byte{}, f.text...)
+				k.held = &f
 				k.cut(c, true)
 				return nil
 			}
-			k.add(c, rec, line)
+			k.add(c, &f)
 			continue
 		}
 		var bad *decode.Reject
 		switch {
 		case errors.As(err, &bad):
-			c.reject(RejectedRecord{Line: line, Code: bad.Code, Detail: bad.Detail, Text: printable(bad.Text)})
+			c.reject(RejectedRecord{Line: f.line, Code: bad.Code, Detail: bad.Detail, Text: printable(bad.Text)})
 			if c.badAll >= maxBad {
 				k.cut(c, false)
 				return nil
@@ -129,7 +161,7 @@ func (k *chunker) fill(c *chunk) error {
 }
 
 // sized is an upper bound of the bytes of a record with its lineage.
-func (k *chunker) sized(rec []byte) int { return len(rec) + len(lineKey) + len(k.members) + 24 }
+func (k *chunker) sized(rec int) int { return rec + len(lineKey) + len(k.members) + 24 }
 
 // cut ends the piece of a chunk where reading is, or before the record read last.
 func (k *chunker) cut(c *chunk, before bool) {
@@ -154,15 +186,19 @@ func (c *chunk) reject(r RejectedRecord) {
 // lineKey begins the lineage of a record.
 const lineKey = `,"_line":`
 
-func (k *chunker) add(c *chunk, rec []byte, line int64) {
+func (k *chunker) add(c *chunk, f *found) {
 	c.starts = append(c.starts, len(c.body))
-	c.lines = append(c.lines, line)
-	c.size += k.sized(rec)
-	if k.placed != nil {
-		c.body = append(append(c.body, rec...), '\n')
+	c.lines = append(c.lines, f.line)
+	c.size += k.sized(f.size)
+	if k.placed == nil {
+		c.body = appendRecord(c.body, f.text, f.line, k.members)
 		return
 	}
-	c.body = appendRecord(c.body, rec, line, k.members)
+	if k.shaped != nil {
+		c.shapes.Add(f.shape, len(c.starts)-1)
+		c.doubt = c.doubt || f.shape == 0 || k.sized(f.size) > k.limit
+	}
+	c.body = append(append(c.body, f.text...), '\n')
 }
 
 // appendRecord appends a record with its lineage before the last brace. A record that is no object stays as
@@ -186,18 +222,24 @@ func appendRecord(dst, rec []byte, line int64, members []byte) []byte {
 	return append(append(dst, members...), '}', '\n')
 }
 
-// complete adds the lineage to the records of a chunk that are bare.
-func (c *chunk) complete(members []byte) {
+// complete makes the NDJSON of a chunk whose records stand as in the file.
+func (c *chunk) complete(t *taken) error {
+	records, err := decode.OpenRange(c.body, t.plan.Read, decode.Place{Offset: 1}) // not at a header
+	if err != nil {
+		return err
+	}
 	body := make([]byte, 0, c.size)
-	for i, start := range c.starts {
-		end := len(c.body)
-		if i+1 < len(c.starts) {
-			end = c.starts[i+1]
+	members := record.AppendMembers(nil, lineage(t.name, t.hash))
+	for i, line := range c.lines {
+		rec, _, err := records.Next()
+		if err != nil {
+			return fmt.Errorf("record %d of %d of a chunk of %s: %w", i, len(c.lines), t.name, err) // it was read before
 		}
 		c.starts[i] = len(body)
-		body = appendRecord(body, c.body[start:end-1], c.lines[i], members)
+		body = appendRecord(body, rec, line, members)
 	}
 	c.body = body
+	return nil
 }
 
 // empty reports whether an object that is closed behind b has no members.

@@ -230,14 +230,9 @@ func (f *filling) frame(w *flight) ([]record.Part, error) {
 	if len(c.starts) == 0 {
 		return nil, nil
 	}
-	framed, err := f.framed(c)
-	if f.t.plan.Refer {
-		if f.refers(c, framed) {
-			f.refer(c, framed)
-		} else {
-			c.complete(record.AppendMembers(nil, lineage(f.t.name, f.t.hash)))
-			framed, err = f.framed(c)
-		}
+	framed, referred, err := f.refer(c)
+	if err == nil && !referred {
+		framed, err = f.framed(c)
 	}
 	for _, r := range framed.Rejected {
 		w.bad = append(w.bad, RejectedRecord{Line: c.lines[r.Index], Code: r.Code, Detail: r.Detail, Text: c.text(r.Index)})
@@ -253,10 +248,14 @@ func (f *filling) framed(c *chunk) (record.Framed, error) {
 	p := &f.t.plan
 	return record.Frame(c.body, record.KindNDJSON, record.FrameOptions{
 		Limits: record.Limits{RecordBytes: p.Read.RecordBytes, BodyBytes: len(c.body), Depth: p.Depth},
-		Shards: p.Shards, Shard: int(c.number % uint32(p.Shards)), KeyPath: p.KeyPath,
-		Arrival: f.d.o.Clock().UTC().Truncate(time.Microsecond),
+		Shards: p.Shards, Shard: f.shard(c), KeyPath: p.KeyPath, Arrival: f.arrival(),
 	})
 }
+
+// shard is where the records of a chunk go that have no key.
+func (f *filling) shard(c *chunk) int { return int(c.number % uint32(f.t.plan.Shards)) }
+
+func (f *filling) arrival() time.Time { return f.d.o.Clock().UTC().Truncate(time.Microsecond) }
 
 // begin gives a part of a chunk its place in its shard, unless it is there. wait returns when it is
 // durable (I1).

@@ -35,26 +35,46 @@ type reference struct {
 	Piece  piece       `json:"piece"`
 }
 
-// refers reports whether the stream can get a reference to a chunk: one worth it, all of whose records are
-// good.
-func (f *filling) refers(c *chunk, framed record.Framed) bool {
-	return c.badAll == 0 && framed.RejectedTotal == 0 && len(framed.Parts) == 1 && framed.Parts[0].Segment.Lines &&
-		len(c.body) >= f.d.chunkRefers && c.piece.Bytes > 0 && c.piece.Bytes <= maxPiece
+// refer makes a reference of a chunk, if its piece is worth one and all of its records are good. Else the
+// chunk becomes what is framed.
+func (f *filling) refer(c *chunk) (_ record.Framed, ok bool, err error) {
+	if !f.t.plan.Refer {
+		return record.Framed{}, false, nil
+	}
+	if c.badAll == 0 && len(c.body) >= f.d.chunkRefers && c.piece.Bytes > 0 && c.piece.Bytes <= maxPiece {
+		framed, ok, err := f.shapes(c)
+		if err != nil || ok {
+			return framed, ok, err
+		}
+	}
+	return record.Framed{}, false, c.complete(f.t)
 }
 
-// refer puts a reference in the place of the records of a chunk, which are bare. Their shapes become those
-// of the records with lineage.
-func (f *filling) refer(c *chunk, framed record.Framed) {
+// shapes is the framing of a chunk that is referred to: what its records are, with lineage. It reports false
+// when some are refused.
+func (f *filling) shapes(c *chunk) (framed record.Framed, ok bool, err error) {
+	switch {
+	case c.doubt:
+		return framed, false, nil
+	case c.shapes.Overflow || c.shapes.Refs != nil:
+		seg := record.Segment{Arrival: f.arrival(), Count: len(c.starts), Shapes: slices.Clone(c.shapes.Refs), ShapesOverflow: c.shapes.Overflow}
+		framed = record.Framed{Accepted: seg.Count, Parts: []record.Part{{Shard: f.shard(c), Segment: seg}}}
+	default:
+		if framed, err = f.framed(c); err != nil || framed.RejectedTotal > 0 || len(framed.Parts) != 1 || !framed.Parts[0].Segment.Lines {
+			return framed, false, err
+		}
+	}
 	seg, t := &framed.Parts[0].Segment, f.t
 	seg.Payload, seg.Lines = nil, true
 	seg.Ref, _ = json.Marshal(reference{Object: f.d.key(t), File: t.name, Hash: t.hash, Read: t.plan.Read, Piece: c.piece}) // plain data
 	for i := range seg.Shapes {
-		shape := record.ShapeWithInt(seg.Shapes[i].Hash, "_line")
+		shape := record.ShapeWith(seg.Shapes[i].Hash, "_line", record.ScalarInt)
 		for _, m := range lineage(t.name, t.hash) {
-			shape = record.ShapeWithString(shape, m.Name)
+			shape = record.ShapeWith(shape, m.Name, record.ScalarString)
 		}
 		seg.Shapes[i].Hash = shape
 	}
+	return framed, true, nil
 }
 
 // castagnoli is a constant table.

@@ -27,6 +27,10 @@ func large(csv bool) string {
 		switch {
 		case i == 1234:
 			b.WriteString("{\"a\":1,\n")
+		case i == 2345 && csv:
+			b.WriteString("1,\xff,\n")
+		case i == 2345:
+			b.WriteString("{\"a\":\"\xff\"}\n")
 		case csv && i%7 == 0:
 			fmt.Fprintf(&b, "%d,\"two\nlines, \"\"%d\"\"\",\n\n", i, i)
 		case csv:

@@ -164,15 +164,13 @@ func (d *Door) open(ctx context.Context, t *taken) (decode.Records, error) {
 		_ = o.Close()
 		return nil, err
 	}
-	placed, _ := r.(decode.Placed)
-	return closing{r, placed, o}, nil
+	return closing{r, o}, nil
 }
 
 // closing closes the object with the records read from it.
 type closing struct {
 	decode.Records
-	decode.Placed // nil unless the plan is Seekable
-	object        io.Closer
+	object io.Closer
 }
 
 // Close implements decode.Records.

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/record"
 )
 
 // table yields the rows of a CSV file (RFC 4180) as JSON objects. Fields are parted by one byte or
@@ -18,6 +19,9 @@ type table struct {
 	cols   []column
 	fields []field
 	buf    []byte
+
+	scalars []record.Scalar // of the row before
+	shape   uint64          // which they give
 }
 
 // column is how one field becomes a member.
@@ -50,12 +54,35 @@ func newTable(s *source, p Plan) *table {
 
 // Next implements Records.
 func (t *table) Next() ([]byte, int64, error) {
+	size, line, err := t.next()
+	if err != nil {
+		return nil, line, err
+	}
+	t.buf = t.object(t.buf[:0], t.r.rest()[:size])
+	t.r.skip(size)
+	return t.buf, line, nil
+}
+
+// NextShape implements Shaped.
+func (t *table) NextShape() (raw []byte, size int, shape uint64, line int64, err error) {
+	n, line, err := t.next()
+	if err != nil {
+		return nil, 0, 0, line, err
+	}
+	raw = t.r.rest()[:n]
+	size, shape = t.shapeOf(raw)
+	t.r.skip(n)
+	return trimBreak(raw), size, shape, line, nil
+}
+
+// next finds the fields of the next row with the right number of them and returns how many bytes it takes.
+func (t *table) next() (size int, line int64, err error) {
 	for {
 		t.begin()
 		line := t.r.line
 		size, err := t.row()
 		if err != nil {
-			return nil, line, err
+			return 0, line, err
 		}
 		text := t.r.rest()[:size]
 		if len(t.fields) == 1 && t.fields[0].start == t.fields[0].end && !t.fields[0].quoted {
@@ -70,12 +97,66 @@ func (t *table) Next() ([]byte, int64, error) {
 		if len(t.fields) != len(t.cols) {
 			err := reject(tarn.CodeInvalid, fmt.Sprintf("the row has %d fields, the file has %d columns", len(t.fields), len(t.cols)), text)
 			t.r.skip(size)
-			return nil, line, err
+			return 0, line, err
 		}
-		t.buf = t.object(t.buf[:0], text)
-		t.r.skip(size)
-		return t.buf, line, nil
+		return size, line, nil
 	}
+}
+
+// shapeOf returns the size and the shape of what object makes of the row, without making it. The shape is
+// 0 where a text is not UTF-8.
+func (t *table) shapeOf(text []byte) (size int, shape uint64) {
+	if len(t.scalars) != len(t.cols) {
+		t.scalars, t.shape = make([]record.Scalar, len(t.cols)), 0
+	}
+	same, valid := t.shape != 0, true
+	for i := range t.cols {
+		c, f := &t.cols[i], t.fields[i]
+		scalar, n, ok := scalarOf(text[f.start:f.end], c.kind, f)
+		valid = valid && ok
+		size += len(c.key) + n
+		if scalar != t.scalars[i] {
+			t.scalars[i], same = scalar, false
+		}
+	}
+	if !same {
+		t.shape = record.EmptyShape
+		for i, c := range t.cols {
+			t.shape = record.ShapeWith(t.shape, string(c.key[2:len(c.key)-2]), t.scalars[i]) // {"key": or ,"key":
+		}
+	}
+	if !valid {
+		return size + 1, 0
+	}
+	return size + 1, t.shape
+}
+
+// scalarOf returns what a field becomes: its shape, its size, and whether it can be in a record.
+func scalarOf(value []byte, kind Kind, f field) (scalar record.Scalar, size int, ok bool) {
+	if len(value) == 0 && !f.quoted {
+		return record.ScalarNull, len("null"), true
+	}
+	if !f.doubled {
+		switch kind {
+		case NumberKind:
+			n := value
+			if len(n) > 0 && (n[0] == ' ' || n[len(n)-1] == ' ') {
+				n = bytes.Trim(n, " ")
+			}
+			if scalar, ok := record.ScalarOfNumber(n); ok {
+				return scalar, len(n), true
+			}
+		case BooleanKind:
+			if b := bytes.Trim(value, " "); isBoolean(b) {
+				return record.ScalarBool, len(b), true
+			}
+		}
+	}
+	size, ok = stringSize(value)
+	if f.doubled { // two quotes become an escaped one
+		size -= bytes.Count(value, []byte(`""`)) * 2
+	}
+	return record.ScalarString, size, ok
 }
 
 // Place implements Placed.

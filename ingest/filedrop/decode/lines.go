@@ -76,6 +76,34 @@ func appendString(dst, s []byte) []byte {
 	return append(append(dst, s[from:]...), '"')
 }
 
+// stringSize is the size of what appendString makes of s, and whether that is UTF-8.
+func stringSize(s []byte) (size int, valid bool) {
+	const highs = 0x8080808080808080
+	size = len(s) + 2
+	ascii := true
+	for i := 0; i < len(s); {
+		from := i
+		i = special(s, i)
+		for ; ascii && from+8 <= i; from += 8 {
+			ascii = binary.LittleEndian.Uint64(s[from:])&highs == 0
+		}
+		for ; ascii && from < i; from++ {
+			ascii = s[from] < 0x80
+		}
+		if i == len(s) {
+			break
+		}
+		switch c := s[i]; c {
+		case '"', '\\', '\n', '\r', '\t':
+			size++
+		default:
+			size += 5
+		}
+		i++
+	}
+	return size, ascii || utf8.Valid(s)
+}
+
 // special returns the index of the first byte from i on that a JSON string must escape, or len(s). It
 // looks at eight bytes at a time.
 func special(s []byte, i int) int {

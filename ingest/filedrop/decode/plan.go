@@ -171,6 +171,13 @@ type Placed interface {
 	Cut(offset int64) uint32
 }
 
+// Shaped is implemented by Records that know the shape of a record without making it.
+type Shaped interface {
+	// NextShape is Next for a record as it stands in the file, without a line break at its end. What it
+	// would be has size bytes; shape is 0 when only the record itself tells whether it is good.
+	NextShape() (raw []byte, size int, shape uint64, line int64, err error)
+}
+
 // Seekable reports whether files of the plan can be read from the middle.
 func (p Plan) Seekable() bool {
 	return p.Compression == Plain && p.Encoding == "" && (p.Format == NDJSON || p.Format == CSV || p.Format == Text)

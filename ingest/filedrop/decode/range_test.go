@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/tarn-data/tarn/record"
 )
 
 // got is what reading gave: a record, or why a piece is none, with its line.
@@ -100,6 +102,49 @@ func TestRanges(t *testing.T) {
 			})
 			if at != end.records {
 				rt.Fatalf("the piece at %d has %d records, want %d", c.Offset, at-c.records, end.records-c.records)
+			}
+		}
+	})
+}
+
+// TestShapes: the shape and the size of a row are those of the record made of it.
+func TestShapes(t *testing.T) {
+	values := []string{"", `""`, "x", "12", " 12 ", "-1.5e3", "007", "123456789012345678", "1e999", "true", " FALSE", `"12"`, `"a""b"`, `""""`, `"x` + "\n\r\t" + `y"`, `a"b`, `a\b`, "\x01", "é", "\xff", "12345678", "1234567é"}
+	rapid.Check(t, func(rt *rapid.T) {
+		p := Plan{Format: CSV, RecordBytes: 1 << 20}
+		for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b\"c", "long_name_of_a_column", "é", "eightlng"}), 2, 5, rapid.ID).Draw(rt, "columns") {
+			p.Columns = append(p.Columns, Column{name, rapid.SampledFrom([]Kind{TextKind, NumberKind, BooleanKind}).Draw(rt, "kind")})
+		}
+		var rows []string
+		for range rapid.IntRange(1, 5).Draw(rt, "rows") {
+			rows = append(rows, strings.Join(rapid.SliceOfN(rapid.SampledFrom(values), len(p.Columns), len(p.Columns)).Draw(rt, "values"), ","))
+		}
+		open := func() Records {
+			r, err := Open(Input{Data: strings.NewReader(strings.Join(rows, "\r\n"))}, p)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return r
+		}
+		made, shaped := open(), open().(Shaped)
+		for {
+			rec, line, err := made.Next()
+			raw, size, shape, at, e := shaped.NextShape()
+			if (err == nil) != (e == nil) || line != at {
+				rt.Fatalf("%v at %d, %v at %d", err, line, e, at)
+			}
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				continue
+			}
+			want, err := record.Shape(rec)
+			if err != nil {
+				want = 0
+			}
+			if shape != want || size != len(rec) || !slices.Contains(rows, string(raw)) {
+				rt.Fatalf("%q gives %s of %d bytes and %x; it is said to have %d and %x", raw, rec, len(rec), want, size, shape)
 			}
 		}
 	})
