@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tarn-data/tarn"
@@ -235,13 +236,21 @@ func (f *filling) frame(w *flight) ([]record.Part, error) {
 		framed, err = f.framed(c)
 	}
 	for _, r := range framed.Rejected {
-		w.bad = append(w.bad, RejectedRecord{Line: c.lines[r.Index], Code: r.Code, Detail: r.Detail, Text: c.text(r.Index)})
+		w.bad = append(w.bad, RejectedRecord{Line: c.lines[r.Index], Code: r.Code, Detail: r.Detail + encodingHint(r.Detail, f.t.plan.Read.Format), Text: c.text(r.Index)})
 	}
 	w.all += int64(framed.RejectedTotal)
 	if c.number < f.next { // it is in the stream, and counted by the note
 		return nil, err
 	}
 	return framed.Parts, err
+}
+
+// encodingHint is said of a record that is not UTF-8, where another encoding can be said.
+func encodingHint(detail string, format decode.Format) string {
+	if !strings.HasSuffix(detail, "not valid UTF-8") || format == decode.Parquet || format == decode.Avro {
+		return ""
+	}
+	return "; if the file is written in Latin-1, say so with csv: {encoding: latin-1} in the pipeline's source"
 }
 
 func (f *filling) framed(c *chunk) (record.Framed, error) {

@@ -95,6 +95,9 @@ func TestRefer(t *testing.T) {
 		}
 		far, near := newSite(t, 1).referring(1), newSite(t, 1).referring(math.MaxInt64)
 		gotOut, got := push(far)
+		if last := gotOut.Rejects[len(gotOut.Rejects)-1]; !strings.Contains(last.Detail, "latin-1") {
+			t.Errorf("%s: %+v", name, last)
+		}
 		wantOut, want := push(near)
 		if d := cmp.Diff(wantOut, gotOut); d != "" || gotOut.Rejected == 0 {
 			t.Errorf("%s: the outcome differs: %s", name, d)
