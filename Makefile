@@ -84,4 +84,4 @@ check-generated: generate ## fail when a generated file differs from what is com
 
 .PHONY: clean
 clean: ## remove what was built and the data of the demo and the examples
-	rm -rf bin demo tarn-demo tarn-data .tarn examples/*/.tarn examples/workshop/workshop.db
+	rm -rf bin demo tarn-demo tarn-data .tarn examples/*/.tarn examples/*/*.json examples/*/*.etag examples/workshop/workshop.db

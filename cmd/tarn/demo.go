@@ -66,7 +66,7 @@ demo makes a client for itself, and removes it at its end.`,
 	})
 	f.add(c)
 	c.Flags().Int64Var(&f.events, "events", 0, "how many events to send; 0 sends until stopped (with --exit: 100000)")
-	c.Flags().Float64Var(&f.rate, "rate", 5000, "events per second; 0 sends as fast as possible")
+	c.Flags().Float64Var(&f.rate, "rate", 2000, "events per second; 0 sends as fast as possible")
 	c.Flags().BoolVar(&f.exit, "exit", false, "wait until all events are committed, print a summary and exit")
 	if l := c.Flags().Lookup("log-level"); l != nil {
 		l.DefValue = "warn"

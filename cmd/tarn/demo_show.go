@@ -34,11 +34,11 @@ type demo struct {
 type telemetryCount struct{ accepted, pending, failed uint64 }
 
 func countTelemetry(ctx context.Context, e *engine.Engine) (n telemetryCount, err error) {
-	streams, err := e.Streams(ctx)
+	pipelines, err := e.Pipelines(ctx) // first, so that no more is pending than accepted
 	if err != nil {
 		return n, err
 	}
-	pipelines, err := e.Pipelines(ctx)
+	streams, err := e.Streams(ctx)
 	if err != nil {
 		return n, err
 	}
