@@ -122,11 +122,12 @@ func TestWindowsEqualOneQuery(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		run++
 		w := project.Window{Time: "at", Lateness: time.Duration(rapid.IntRange(0, 8).Draw(rt, "lateness")) * time.Second,
-			Late: rapid.SampledFrom([]project.Late{project.LateDrop, project.LateFailed}).Draw(rt, "late")}
-		switch rapid.SampledFrom([]string{"tumbling", "hopping", "session", "update"}).Draw(rt, "kind") {
-		case "update":
-			w.Late, w.UpdateFor = project.LateUpdate, 15*time.Second
-			fallthrough
+			Late: rapid.SampledFrom([]project.Late{project.LateDrop, project.LateFailed, project.LateUpdate}).Draw(rt, "late")}
+		kinds := []string{"tumbling", "hopping", "session"}
+		if w.Late == project.LateUpdate {
+			w.UpdateFor, kinds = time.Duration(rapid.IntRange(1, 15).Draw(rt, "update_for"))*time.Second, kinds[:2]
+		}
+		switch rapid.SampledFrom(kinds).Draw(rt, "kind") {
 		case "tumbling":
 			w.Size = time.Duration(rapid.IntRange(1, 20).Draw(rt, "size")) * time.Second
 			w.Every = w.Size

@@ -161,7 +161,8 @@ func (l *loader) window(f yamlFile, w *v1.Window) {
 		}
 	}
 	if w.Session != nil && w.Late == string(LateUpdate) {
-		l.fault(f, "window.late", tarn.CodeInvalid, "a late record may join two sessions that were delivered", "write drop or failed, and a longer lateness")
+		l.fault(f, "window.late", tarn.CodeInvalid, "a late record can join two delivered sessions into one, and the rows of the one that is gone cannot be taken back: a revision replaces the rows of a window that stays",
+			"write late: failed and a lateness that few records exceed, and tarn failed ls shows those")
 	}
 	if f.doc.Has("window.update_for") && w.Late != string(LateUpdate) {
 		l.fault(f, "window.update_for", tarn.CodeInvalid, "it is for late: update", "take it away")

@@ -31,7 +31,7 @@ type Window struct {
 	Time      ColumnName   `json:"time" required:"true" example:"ts" doc:"The column that holds the time of a record: a timestamp, or text that is one. 'record_arrival' is when the record was accepted."`
 	Key       []ColumnName `json:"key,omitempty" single:"true" example:"device_id" doc:"For sessions: the column, or columns, whose values each have their own."`
 	Lateness  Duration     `json:"lateness" default:"0s" max:"8784h" example:"10s" doc:"How far the time of a record may lie behind the newest time before it in its shard."`
-	Late      string       `json:"late" default:"drop" enum:"drop,failed,update" example:"drop" doc:"What becomes of a record that is later. 'drop': it is counted and left out. 'failed': it becomes a failed record. 'update': for 'update_for' its window is delivered again, as the next revision; then it is dropped."`
+	Late      string       `json:"late" default:"drop" enum:"drop,failed,update" example:"drop" doc:"What becomes of a record that is later. 'drop': it is counted and left out. 'failed': it becomes a failed record. 'update', not for sessions: for 'update_for' its window is delivered again, as the next revision; then it is dropped."`
 	UpdateFor Duration     `json:"update_for" default:"1h" min:"1s" max:"8784h" example:"1h" doc:"For 'late: update': how much later than 'lateness' a record may be."`
 	IdleAfter Duration     `json:"idle_after,omitempty" min:"1s" max:"8784h" example:"5m" doc:"A shard whose time lies this far behind that of the furthest shard no longer holds windows back; its records are late by the time that windows have reached. Default: never."`
 }
