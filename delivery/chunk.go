@@ -3,6 +3,7 @@ package delivery
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,9 +53,10 @@ type chunk struct {
 	sealed  bool            // takes no more records
 }
 
-func newChunk(dir string, serial uint64, shards []span) (*chunk, error) {
-	path := filepath.Join(dir, fmt.Sprintf("chunk-%d.ndjson", serial))
-	f, err := os.Create(path)
+// newChunk returns an empty chunk from the ends of spans on.
+func (w *Worker) newChunk(shards []span) (*chunk, error) {
+	path := filepath.Join(w.cfg.Dir, fmt.Sprintf("chunk-%d.ndjson", w.conv.serial.Add(1)))
+	f, err := w.spares.open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -138,10 +140,10 @@ func (c *chunk) full(limit int64) bool {
 // close makes the file readable for conversion.
 func (c *chunk) close() error {
 	err := c.w.Flush()
-	if e := c.file.Close(); err == nil {
-		err = e
+	if err == nil {
+		err = c.file.Truncate(c.bytes) // a spare file may have been longer
 	}
-	return err
+	return errors.Join(err, c.file.Close())
 }
 
 // discard removes the chunk's file.

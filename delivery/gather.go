@@ -107,6 +107,7 @@ func (g *gatherer) run(ctx context.Context, out chan<- *chunk) error {
 			return g.abandon()
 		}
 		if !found {
+			g.w.spares.drop()
 			select {
 			case <-ctx.Done():
 			case <-time.After(idlePoll):
@@ -264,7 +265,7 @@ func (g *gatherer) settle() error {
 		return err
 	}
 	g.w.input.decide()
-	c, err := newChunk(g.w.cfg.Dir, g.w.conv.serial.Add(1), g.spans)
+	c, err := g.w.newChunk(g.spans)
 	if err != nil {
 		return err
 	}
@@ -280,7 +281,7 @@ func (g *gatherer) start() (*chunk, error) {
 	if c := g.target(); c != nil {
 		return c, nil
 	}
-	c, err := newChunk(g.w.cfg.Dir, g.w.conv.serial.Add(1), g.spans)
+	c, err := g.w.newChunk(g.spans)
 	if err != nil {
 		return nil, err
 	}

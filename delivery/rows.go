@@ -15,7 +15,7 @@ import (
 // files when it is large enough to be files of its own. Records that can not be converted become
 // failed records; the others go on.
 func (w *Worker) convert(ctx context.Context, c *chunk, p *plan) (*item, error) {
-	defer c.discard()
+	defer w.spares.put(c)
 	if p != nil {
 		defer p.lookups.Release()
 	}
@@ -114,7 +114,7 @@ func (w *Worker) convertGood(ctx context.Context, c *chunk, p *plan, it *item) e
 
 // without copies a chunk, leaving out the lines at fault, which become failed records.
 func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk, error) {
-	good, err := newChunk(w.cfg.Dir, w.conv.serial.Add(1), nil)
+	good, err := w.newChunk(nil)
 	if err != nil {
 		return nil, err
 	}

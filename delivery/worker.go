@@ -25,6 +25,7 @@ type Worker struct {
 	tr     transform
 	tail   tail
 	input  *input
+	spares spares
 
 	plan    *plan // of the last chunk, for planned
 	planned *inputSchema
@@ -110,6 +111,7 @@ func (w *Worker) session(ctx context.Context) (err error) {
 		}
 	}
 	defer w.target.end()
+	defer w.spares.drop()
 	g, err := w.open(work)
 	if err != nil {
 		return err
