@@ -112,8 +112,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Source == nil || c.Store == nil || c.Bucket == nil || c.Duck == nil || c.Dir == "" || c.Table == "" {
 		return c, fmt.Errorf("delivery of pipeline %q: stream, store, bucket, duck, dir and table are required", c.Pipeline)
 	}
-	if c.Database != nil || c.Cleaned != nil || c.Sink != nil { // I8: rows of a chunk are in memory at once
+	switch {
+	case c.Database != nil || c.Cleaned != nil: // I8: rows of a chunk are in memory at once
 		c.ChunkBytes = min(cmp.Or(c.ChunkBytes, orderedChunk), orderedChunk)
+	case c.Sink != nil:
+		c.ChunkBytes = min(cmp.Or(c.ChunkBytes, sinkChunk), sinkChunk)
 	}
 	def := func(v *int64, d int64) {
 		if *v == 0 {

@@ -52,6 +52,13 @@ func (t *tail) take(n int) {
 	t.mu.Unlock()
 }
 
+// size returns how many items there are.
+func (t *tail) size() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.items)
+}
+
 // head returns the first n items.
 func (t *tail) head(n int) []*item {
 	t.mu.RLock()

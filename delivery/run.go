@@ -40,7 +40,7 @@ func (w *Worker) deliver(ctx context.Context, chunks <-chan *chunk) (err error) 
 	defer tick.Stop()
 	for chunks != nil || len(r.jobs) > 0 {
 		in := chunks
-		if len(r.jobs) == inFlight || r.f.flushing > 0 && r.w.tail.totals().over(r.w.cfg.BufferBytes) {
+		if len(r.jobs) == inFlight || r.f.flushing > 0 && r.crowded() {
 			in = nil // I8: what waits for a commit is bounded, however slow commits are
 		}
 		var first chan error
@@ -67,6 +67,15 @@ func (w *Worker) deliver(ctx context.Context, chunks <-chan *chunk) (err error) 
 		r.f.maybe(ctx)
 	}
 	return r.f.all(ctx)
+}
+
+// crowded reports whether enough waits behind the commit that is running. For a sink that is one item:
+// records that come meanwhile are converted together.
+func (r *run) crowded() bool {
+	if r.w.cfg.Sink != nil {
+		return r.w.tail.size() > r.f.flushing
+	}
+	return r.w.tail.totals().over(r.w.cfg.BufferBytes)
 }
 
 // start begins to convert a chunk. The table gets what columns the chunk needs first.

@@ -217,6 +217,7 @@ type round struct {
 	retry    *windowRetry // the rows are of failed records
 	columns  []tarn.Field // of the records
 	late     int64        // records
+	news     int          // segments of the batch, the last of the state
 	live     int64        // records of open sessions; -1 when they were not counted
 	affected []int64      // starts of windows that were delivered and got more records since
 	files    []string

@@ -90,7 +90,23 @@ func (r *round) windows(from, to int64) string {
 		}
 		which, reach = which+" OR __start IN ("+strings.Join(list, ", ")+")", "true"
 	}
-	return fmt.Sprintf("SELECT *, __start + %d AS __end FROM (SELECT *, unnest(%s) AS __start FROM %s WHERE %s) WHERE %s", size, r.starts(), r.rows(r.state.Segments), reach, which)
+	return fmt.Sprintf("SELECT *, __start + %d AS __end FROM (SELECT *, unnest(%s) AS __start FROM %s WHERE %s) WHERE %s", size, r.starts(), r.rows(r.reached(max(from, noTime+size)-size, to)), reach, which)
+}
+
+// reached returns the segments with records from a time up to another, and one of this batch, which has all
+// columns: opening the others costs more than reading these.
+func (r *round) reached(from, to int64) []segment {
+	if r.affected != nil || r.news == 0 || r.retry != nil {
+		return r.state.Segments
+	}
+	old := len(r.state.Segments) - r.news
+	var out []segment
+	for i, g := range r.state.Segments {
+		if i == old || g.Min < to && g.Max >= from {
+			out = append(out, g)
+		}
+	}
+	return out
 }
 
 // sessions is the SELECT of all records with their sessions.

@@ -55,6 +55,7 @@ func (r *round) take(ctx context.Context, files []string) error {
 		r.due = min(r.due, v.kept.Min+r.o.Window.Gap.Microseconds())
 	}
 	news := r.state.Segments[had:]
+	r.news = len(news)
 	if len(news) == 0 || r.o.Window.UpdateFor == 0 || r.state.Closed == noTime {
 		return nil
 	}
@@ -63,13 +64,14 @@ func (r *round) take(ctx context.Context, files []string) error {
 	return err
 }
 
-// without is the SELECT of the rows of a file but for those of some numbers.
+// without is the SELECT of the rows of a file but for those of some numbers, which travel as one text: a
+// list of constants takes the parser longer than the rows.
 func without(file string, rows []int64) string {
 	var list []byte
 	for _, n := range rows {
 		list = append(strconv.AppendInt(list, n, 10), ',')
 	}
-	return fmt.Sprintf("SELECT * EXCLUDE (file_row_number) FROM read_parquet(%s, hive_partitioning=false, file_row_number=true) WHERE file_row_number NOT IN (SELECT unnest([%s]::BIGINT[]))",
+	return fmt.Sprintf("SELECT * EXCLUDE (file_row_number) FROM read_parquet(%s, hive_partitioning=false, file_row_number=true) WHERE file_row_number NOT IN (SELECT unnest(string_split('%s', ',')::BIGINT[]))",
 		tarn.QuoteLiteral(file), list[:len(list)-1])
 }
 
