@@ -3,8 +3,10 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -273,9 +275,18 @@ func (w *Worker) invoke(ctx context.Context, f Function, records []firehose.Reco
 	return out, nil
 }
 
+// exchange is memory for one event and its answer, at most 6 MiB each, kept from one invocation to the
+// next.
+type exchange struct{ event, answer []byte }
+
 // event invokes a function on the records of one event.
 func (w *Worker) event(ctx context.Context, f Function, h firehose.Header, records []firehose.Record, size, retries int) ([]result, error) {
-	payload := firehose.AppendEvent(make([]byte, 0, size), h, records)
+	m, ok := w.exchanges.Get().(*exchange)
+	if !ok {
+		m = &exchange{}
+	}
+	defer w.exchanges.Put(m)
+	m.event = firehose.AppendEvent(slices.Grow(m.event[:0], size), h, records)
 	var err error
 	for attempt := range retries + 1 {
 		if attempt > 0 {
@@ -286,7 +297,8 @@ func (w *Worker) event(ctx context.Context, f Function, h firehose.Header, recor
 			}
 		}
 		var answer []byte
-		if answer, err = f.Host.Invoke(ctx, function.Invocation{Payload: payload, Pipeline: w.cfg.Pipeline}); err == nil {
+		if answer, err = f.Host.Invoke(ctx, function.Invocation{Payload: m.event, Answer: m.answer, Pipeline: w.cfg.Pipeline}); err == nil {
+			m.answer = answer
 			var d firehose.Decoder
 			var outcomes []firehose.Outcome
 			if outcomes, err = d.Decode(answer, records); err == nil {
@@ -331,9 +343,35 @@ func blamesEvent(err error) bool {
 func results(outcomes []firehose.Outcome) []result {
 	out := make([]result, len(outcomes))
 	for i, o := range outcomes {
-		out[i] = result{Result: o.Result, data: o.Data, code: function.CodeFailed, reason: o.Reason}
+		out[i] = result{Result: o.Result, data: withKeys(o.Data, o.PartitionKeys), code: function.CodeFailed, reason: o.Reason}
 	}
 	return out
+}
+
+// withKeys adds the partition keys that a function gave a record as members of the record, where it
+// has no member of that name itself. What is not a JSON object is returned as it is.
+func withKeys(data []byte, keys []firehose.PartitionKey) []byte {
+	if len(keys) == 0 {
+		return data
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil || members == nil {
+		return data
+	}
+	out := bytes.TrimSpace(data)
+	out = out[: len(out)-1 : len(out)-1] // without its brace; what follows is copied
+	for _, k := range keys {
+		if _, ok := members[k.Name]; ok {
+			continue
+		}
+		if len(members) > 0 {
+			out = append(out, ',')
+		}
+		member, _ := json.Marshal(map[string]string{k.Name: k.Value}) // texts only: cannot fail
+		out = append(out, member[1:len(member)-1]...)
+		members[k.Name] = nil
+	}
+	return append(out, '}')
 }
 
 // refused are the results of records whose invocation failed for good.

@@ -90,6 +90,30 @@ func TestFunction(t *testing.T) {
 	}
 }
 
+// TestPartitionKeys: the partition keys that a function gives a record are columns of its row, unless
+// the record has such a member itself.
+func TestPartitionKeys(t *testing.T) {
+	const code = `
+import base64, json
+
+def handler(event, context):
+    output = []
+    for r in event['records']:
+        data = json.loads(base64.b64decode(r['data']))
+        keys = {'parity': data['id'] % 2, 'na"me': 'quoted', 'id': 'never'} if data['id'] < 3 else {}
+        output.append({'recordId': r['recordId'], 'result': 'Ok', 'metadata': {'partitionKeys': keys},
+                       'data': base64.b64encode(b' {} ' if data['id'] == 4 else (json.dumps(data) + '\n').encode()).decode()})
+    return {'records': output}
+`
+	w := newWorld(t, 1)
+	cfg := w.config()
+	cfg.Functions = []delivery.Function{w.python(code, time.Minute)}
+	r := w.run(cfg)
+	w.put(0, events(5, `{"id":%d}`)...)
+	w.flush(r)
+	w.want(r, `SELECT id, parity, "na""me" FROM t WHERE id IS NOT NULL`, "0 0 quoted", "1 1 quoted", "2 0 quoted", "3 <nil> <nil>")
+}
+
 // TestFunctionFails: what the code cannot bear fails alone, with the reason and the accepted bytes.
 func TestFunctionFails(t *testing.T) {
 	tests := []struct {

@@ -43,6 +43,7 @@ type Worker struct {
 	ended   bool
 
 	chunkBytes atomic.Int64 // Config.ChunkBytes, or less after a conversion ran out of memory
+	exchanges  sync.Pool    // of *exchange
 	newFiles   atomic.Int64 // made by the last commit, or by the last conversion into final files
 }
 

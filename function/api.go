@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -34,40 +36,53 @@ const (
 	errorRequestID  = "InvalidRequestID"
 	errorTooLarge   = "RequestEntityTooLarge"
 	errorReading    = "TruncatedEntity"
+	errorPath       = "InvalidRequest"
 )
 
-// routes returns the Runtime API of one worker.
-func (w *worker) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+apiPrefix+"/invocation/next", w.serveNext)
-	mux.HandleFunc("POST "+apiPrefix+"/invocation/{id}/response", w.serveResponse)
-	mux.HandleFunc("POST "+apiPrefix+"/invocation/{id}/error", w.serveError)
-	mux.HandleFunc("POST "+apiPrefix+"/init/error", w.serveInitError)
-	return mux
+// serve answers one request.
+func (c *connection) serve(r *http.Request) error {
+	path, ok := strings.CutPrefix(r.URL.Path, apiPrefix)
+	if !ok {
+		return c.refuse(http.StatusNotFound, errorPath, "there is no "+r.URL.Path)
+	}
+	id, _, _ := strings.Cut(strings.TrimPrefix(path, "/invocation/"), "/")
+	method, answer := http.MethodPost, c.serveInitError
+	switch {
+	case path == "/invocation/next":
+		method, answer = http.MethodGet, c.serveNext
+	case path == "/invocation/"+id+"/response":
+		answer = func(r *http.Request) error { return c.serveResponse(r, id) }
+	case path == "/invocation/"+id+"/error":
+		answer = func(r *http.Request) error { return c.serveError(r, id) }
+	case path != "/init/error":
+		return c.refuse(http.StatusNotFound, errorPath, "there is no "+r.URL.Path)
+	}
+	if r.Method != method {
+		return c.refuse(http.StatusMethodNotAllowed, errorPath, "use "+method)
+	}
+	return answer(r)
 }
 
 // serveNext answers with the next invocation, as soon as there is one.
-func (w *worker) serveNext(rw http.ResponseWriter, r *http.Request) {
+func (c *connection) serveNext(*http.Request) error {
+	w := c.w
 	if !w.ask() {
-		refuse(rw, http.StatusForbidden, errorTransition, "the runtime already has an invocation or waits for one")
-		return
+		return c.refuse(http.StatusForbidden, errorTransition, "the runtime already has an invocation or waits for one")
 	}
 	w.out.settle() // what the last invocation printed belongs to it
-	c := w.take(r.Context())
+	call := c.take()
 	w.asked()
-	if c == nil {
-		refuse(rw, http.StatusServiceUnavailable, errorTransition, "the worker is being stopped")
-		return
+	if call == nil {
+		return c.refuse(http.StatusServiceUnavailable, errorTransition, "the worker is being stopped")
 	}
-	w.out.begin(c)
-	h := rw.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(c.Payload)))
-	h.Set(headerRequestID, c.RequestID)
-	h.Set(headerDeadline, strconv.FormatInt(c.deadline.UnixMilli(), 10))
-	h.Set(headerARN, arn(w.pool.spec.Name))
-	h.Set(headerTrace, traceID(c.started))
-	_, _ = rw.Write(c.Payload) // a worker that went away is noticed by its exit or the timeout
+	defer close(call.handed)
+	w.out.begin(call)
+	// A worker that went away is noticed by its exit or the timeout.
+	return c.write(http.StatusOK, call.Payload,
+		headerRequestID, call.RequestID,
+		headerDeadline, strconv.FormatInt(call.deadline.UnixMilli(), 10),
+		headerARN, arn(w.pool.spec.Name),
+		headerTrace, traceID(call.started))
 }
 
 // ask notes that the worker waits for an invocation. It reports false when it may not.
@@ -88,96 +103,99 @@ func (w *worker) asked() {
 }
 
 // serveResponse takes the answer of the invocation that runs.
-func (w *worker) serveResponse(rw http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
-	if !w.expects(rw, id) {
-		return
+func (c *connection) serveResponse(r *http.Request, id string) error {
+	w := c.w
+	call, err := c.expected(id)
+	if call == nil {
+		return err
 	}
-	body, err := readBody(r)
+	body, err := readBody(r, call.Answer, c.usual)
 	var tooMuch *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooMuch):
 		w.pool.finish(w, id, outcome{err: tooLarge(w.pool.spec.Name, "answer", max(r.ContentLength, MaxPayloadBytes+1))})
-		refuse(rw, http.StatusRequestEntityTooLarge, errorTooLarge, fmt.Sprintf("Exceeded maximum allowed payload size (%d bytes).", MaxPayloadBytes))
-		return
+		return c.refuse(http.StatusRequestEntityTooLarge, errorTooLarge, fmt.Sprintf("Exceeded maximum allowed payload size (%d bytes).", MaxPayloadBytes))
 	case err != nil: // the runtime went away, or wrote less than it announced
 		w.pool.finish(w, id, outcome{err: &FunctionError{Type: "Runtime." + errorReading, Message: "the answer ended early"}})
-		refuse(rw, http.StatusBadRequest, errorReading, "the answer ended early")
-		return
+		return c.refuse(http.StatusBadRequest, errorReading, "the answer ended early")
 	}
+	c.usual = len(body)
 	out := outcome{answer: body}
 	if kind := r.Trailer.Get(headerErrorType); kind != "" { // failed after the answer had begun
 		report, _ := base64.StdEncoding.DecodeString(r.Trailer.Get(headerErrorBody))
 		failure := w.parseFailure(kind, report)
 		out = outcome{err: &failure}
 	}
-	w.accept(rw, id, out)
+	return c.accept(id, out)
 }
 
 // serveError takes the failure of the invocation that runs.
-func (w *worker) serveError(rw http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
-	if !w.expects(rw, id) {
-		return
+func (c *connection) serveError(r *http.Request, id string) error {
+	if call, err := c.expected(id); call == nil {
+		return err
 	}
-	body, _ := readBody(r) // an unreadable report is still a report
-	failure := w.parseFailure(r.Header.Get(headerErrorType), body)
-	w.accept(rw, id, outcome{err: &failure})
+	body, _ := readBody(r, nil, 0) // an unreadable report is still a report
+	failure := c.w.parseFailure(r.Header.Get(headerErrorType), body)
+	return c.accept(id, outcome{err: &failure})
 }
 
 // serveInitError takes the reason why the runtime could not load the function. The process ends after it.
-func (w *worker) serveInitError(rw http.ResponseWriter, r *http.Request) {
+func (c *connection) serveInitError(r *http.Request) error {
+	w := c.w
 	w.pool.mu.Lock()
 	late := w.initialized || w.asking
 	w.pool.mu.Unlock()
 	if late {
-		refuse(rw, http.StatusForbidden, errorTransition, "the runtime is initialized already")
-		return
+		return c.refuse(http.StatusForbidden, errorTransition, "the runtime is initialized already")
 	}
-	body, _ := readBody(r)
+	body, _ := readBody(r, nil, 0)
 	w.reportInit(w.parseFailure(r.Header.Get(headerErrorType), body))
-	answer(rw, http.StatusAccepted, `{"status":"OK"}`)
+	return c.write(http.StatusAccepted, accepted)
 }
 
-// expects answers like the real service when id does not name the invocation that runs.
-func (w *worker) expects(rw http.ResponseWriter, id string) bool {
-	c := w.pool.current(w)
+// expected returns the invocation that runs, if id names it and all of it has been sent; otherwise it
+// answers like the real service.
+func (c *connection) expected(id string) (*call, error) {
+	call := c.w.pool.current(c.w)
 	switch {
-	case c == nil:
-		refuse(rw, http.StatusForbidden, errorTransition, "no invocation is running")
-	case c.RequestID != id:
-		refuse(rw, http.StatusBadRequest, errorRequestID, "Invalid request ID")
-	default:
-		return true
+	case call == nil:
+		return nil, c.refuse(http.StatusForbidden, errorTransition, "no invocation is running")
+	case call.RequestID != id:
+		return nil, c.refuse(http.StatusBadRequest, errorRequestID, "Invalid request ID")
 	}
-	return false
+	<-call.handed // another connection may still send it; its memory belongs to the caller after the answer
+	return call, nil
 }
 
-func (w *worker) accept(rw http.ResponseWriter, id string, out outcome) {
-	w.out.settle()
-	if !w.pool.finish(w, id, out) { // it was killed for its time meanwhile
-		refuse(rw, http.StatusBadRequest, errorRequestID, "Invalid request ID")
-		return
+// accepted is what the real service says to an answer.
+var accepted = []byte(`{"status":"OK"}`)
+
+func (c *connection) accept(id string, out outcome) error {
+	c.w.out.settle()
+	if !c.w.pool.finish(c.w, id, out) { // it was killed for its time meanwhile
+		return c.refuse(http.StatusBadRequest, errorRequestID, "Invalid request ID")
 	}
-	answer(rw, http.StatusAccepted, `{"status":"OK"}`)
+	return c.write(http.StatusAccepted, accepted)
 }
 
 // discardAtMost is how much of a body that is too large is read to its end, so that the connection can
 // go on. Beyond it the connection is closed, which ends most runtimes.
 const discardAtMost = 64 << 20
 
-// readBody reads a body of at most MaxPayloadBytes; a larger one is a *http.MaxBytesError.
-func readBody(r *http.Request) ([]byte, error) {
+// readBody reads a body of at most MaxPayloadBytes, into memory if that suffices; a larger body is a
+// *http.MaxBytesError. Where the length is not announced, usual is a guess.
+func readBody(r *http.Request, memory []byte, usual int) ([]byte, error) {
 	if n := r.ContentLength; n >= 0 && n <= MaxPayloadBytes {
-		body := make([]byte, n)
+		body := slices.Grow(memory[:0], int(n))[:n]
 		_, err := io.ReadFull(r.Body, body)
 		return body, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxPayloadBytes))
+	body := bytes.NewBuffer(slices.Grow(memory[:0], usual+usual/8+bytes.MinRead))
+	_, err := body.ReadFrom(http.MaxBytesReader(nil, r.Body, MaxPayloadBytes))
 	if err != nil {
 		_, _ = io.CopyN(io.Discard, r.Body, discardAtMost)
 	}
-	return body, err
+	return body.Bytes(), err
 }
 
 // maxReportBytes bounds what is kept of a function's report of its own failure (I8).
@@ -207,18 +225,6 @@ func (w *worker) parseFailure(kind string, report []byte) FunctionError {
 		e.Stack = append(e.Stack, redact(line))
 	}
 	return e
-}
-
-func refuse(rw http.ResponseWriter, status int, kind, message string) {
-	doc, _ := json.Marshal(map[string]string{"errorType": kind, "errorMessage": message})
-	answer(rw, status, string(doc))
-}
-
-func answer(rw http.ResponseWriter, status int, doc string) {
-	rw.Header().Set("Content-Type", "application/json")
-	rw.Header().Set("Content-Length", strconv.Itoa(len(doc)))
-	rw.WriteHeader(status)
-	_, _ = io.WriteString(rw, doc)
 }
 
 // traceID makes an X-Ray trace header; nothing collects it, but clients expect its form.

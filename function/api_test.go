@@ -78,8 +78,8 @@ func TestWrongOrder(t *testing.T) {
 	}
 	want := []string{
 		"POST /invocation/none/response: 403 InvalidStateTransition",
-		"GET /absent: 404 ",
-		"PUT /invocation/next: 405 ",
+		"GET /absent: 404 InvalidRequest",
+		"PUT /invocation/next: 405 InvalidRequest",
 		"GET /invocation/next: 403 InvalidStateTransition",
 		"POST /init/error: 403 InvalidStateTransition",
 		"POST /invocation/other/response: 400 InvalidRequestID",

@@ -10,8 +10,9 @@ import (
 // call is one invocation on its way. Every call ends with exactly one send on done, or is withdrawn.
 type call struct {
 	Invocation
-	ctxDeadline time.Time    // zero: none
-	taken       chan *worker // the worker that took it
+	ctxDeadline time.Time     // zero: none
+	taken       chan *worker  // the worker that took it
+	handed      chan struct{} // closed when the worker has been sent all of it, or cannot be
 	done        chan outcome
 
 	// Set when it is taken.

@@ -50,6 +50,9 @@ func (s Spec) environ(at places) []string {
 	case RuntimePython:
 		env["PYTHONPATH"] = at.runtime
 		env["PYTHONDONTWRITEBYTECODE"] = "1" // the code folder is read-only
+	case RuntimeProvided: // most are Go programs; see docs/adr/0016
+		env["GOGC"] = "400"
+		env["GOMEMLIMIT"] = strconv.FormatInt(s.MemoryBytes/8*7, 10)
 	case RuntimeNode:
 		env["NODE_PATH"] = at.code + "/node_modules:" + at.runtime
 	}

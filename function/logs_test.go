@@ -58,6 +58,18 @@ func TestLogsOfNode(t *testing.T) {
 	}
 }
 
+// TestLineWithoutEnd: the end of an invocation ends its last line.
+func TestLineWithoutEnd(t *testing.T) {
+	logs := function.NewLogs(function.LogsOptions{})
+	p := start(t, function.Options{Spec: node("app.bit"), Logs: logs})
+	for i := range 3 {
+		must(t, p, fmt.Sprint(i))
+		if lines := logs.Tail(-1); len(lines) != i+1 || lines[i].Line != fmt.Sprint("bit ", i) {
+			t.Fatalf("%+v", lines)
+		}
+	}
+}
+
 func TestOutputIsBounded(t *testing.T) {
 	logs := function.NewLogs(function.LogsOptions{})
 	spec := python("app.act")

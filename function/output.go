@@ -61,12 +61,7 @@ func (o *output) drain(p *pipe) {
 	block := make([]byte, readBlock)
 	for p.receive(block, func(b []byte) { o.split(p, b) }) == nil {
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.rest) > 0 {
-		o.line(p.stream, p.rest, p.cut)
-	}
-	p.rest = nil
+	o.endLine(p)
 }
 
 // split writes the whole lines of b and keeps the rest, which never grows over maxLineBytes.
@@ -97,14 +92,28 @@ func (o *output) begin(c *call) {
 	o.requestID, o.pipeline = c.RequestID, c.Pipeline
 }
 
-// settle waits until what was printed so far has become lines, but not for long.
+// settle waits until what was printed so far has become lines, but not for long. A last line without an
+// end ends with its invocation, or it would begin the first line of the next one.
 func (o *output) settle() {
 	until := time.Now().Add(settleAtMost)
 	for _, p := range o.pipes {
 		for p != nil && pending(p) && time.Now().Before(until) {
 			time.Sleep(50 * time.Microsecond)
 		}
+		if p != nil {
+			o.endLine(p)
+		}
 	}
+}
+
+// endLine writes an unfinished line of p as it is.
+func (o *output) endLine(p *pipe) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.rest) > 0 {
+		o.line(p.stream, p.rest, p.cut)
+	}
+	p.rest, p.cut = p.rest[:0], false
 }
 
 func pending(p *pipe) bool {

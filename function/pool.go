@@ -149,6 +149,7 @@ func (p *Pool) Ready(ctx context.Context) error {
 type Invocation struct {
 	Payload   []byte // the event, JSON; not kept after Invoke returns
 	Pipeline  string // for which it runs; appears in Logs
+	Answer    []byte // memory for the answer, used as far as its capacity reaches; nil is allowed
 	RequestID string // generated when empty; printable ASCII without spaces or slashes
 }
 
@@ -166,7 +167,7 @@ func (p *Pool) Invoke(ctx context.Context, in Invocation) ([]byte, error) {
 	} else if !requestIDIsSound(in.RequestID) {
 		return nil, p.spec.fault(fmt.Sprintf("the request id %q is not allowed", in.RequestID), "use up to 128 printable ASCII characters without spaces and slashes")
 	}
-	c := &call{Invocation: in, taken: make(chan *worker, 1), done: make(chan outcome, 1)}
+	c := &call{Invocation: in, taken: make(chan *worker, 1), handed: make(chan struct{}), done: make(chan outcome, 1)}
 	if err := p.enqueue(ctx, c); err != nil {
 		return nil, explain(p.spec.Name, err)
 	}

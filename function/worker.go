@@ -3,7 +3,6 @@ package function
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync"
 	"time"
 )
@@ -66,9 +65,7 @@ func (w *worker) live() error {
 	}
 	defer proc.release()
 	w.out.read(proc)
-	server := &http.Server{Handler: w.routes()}
-	var serving sync.WaitGroup
-	serving.Go(func() { _ = server.Serve(proc.guarded()) })
+	server := w.serve(proc.guarded())
 	watch := w.watch(proc)
 
 	select {
@@ -79,8 +76,7 @@ func (w *worker) live() error {
 	<-proc.exited
 	w.stop(errExited)
 	watch.Wait()
-	_ = server.Close()
-	serving.Wait()
+	server.close()
 	w.out.finish()
 	return w.ended(proc)
 }
@@ -138,12 +134,8 @@ func (w *worker) endedWith(err error) error {
 	return &InitError{Err: err}
 }
 
-// take waits for the call that the worker shall run. It returns nil when the worker or its connection
-// ends first.
+// take waits for a call that comes to the idle worker. It returns nil when ctx ends first.
 func (w *worker) take(ctx context.Context) *call {
-	if c := w.pool.next(w); c != nil {
-		return c
-	}
 	idle := time.NewTimer(w.pool.opts.IdleTimeout)
 	defer idle.Stop()
 	for {
@@ -157,8 +149,6 @@ func (w *worker) take(ctx context.Context) *call {
 			}
 			idle.Reset(w.pool.opts.IdleTimeout)
 		case <-ctx.Done():
-			return w.abandon()
-		case <-w.ctx.Done():
 			return w.abandon()
 		}
 	}

@@ -9,74 +9,95 @@ import { pathToFileURL } from "node:url";
 const env = process.env;
 const prefix = "/2018-06-01/runtime";
 
-// Connection is HTTP/1.1 as far as the Runtime API needs it: one request at a time, answers with a length.
+const headRoom = 4096; // bytes of a request before its body
+const ask = `GET ${prefix}/invocation/next HTTP/1.1\r\nHost: ${env.AWS_LAMBDA_RUNTIME_API}\r\n\r\n`;
+
+// Connection is HTTP/1.1 as far as the Runtime API needs it: answers have a length and come in the order
+// of the requests. What is sent and received passes through two buffers that are kept, because fresh
+// memory for every event costs more than the system calls.
 class Connection {
   constructor(address) {
     this.address = address;
     const [host, port] = address.split(":");
-    this.socket = connect({ host, port: Number(port || 80), noDelay: true });
-    this.chunks = [];
-    this.size = 0;
-    this.head = null;
+    this.out = Buffer.allocUnsafe(1 << 16);
+    this.in = Buffer.allocUnsafe(1 << 16);
+    this.filled = 0; // bytes received of answers that are not complete
+    this.head = null; // of the first of them, once it is complete
     this.waiting = [];
-    this.socket.on("data", (chunk) => this.receive(chunk));
+    const onread = { buffer: () => this.room(), callback: (count) => this.receive(count) };
+    this.socket = connect({ host, port: Number(port || 80), noDelay: true, onread });
     this.socket.on("error", (error) => this.fail(error));
     this.socket.on("close", () => this.fail(new Error("the host closed the connection")));
   }
 
-  // request sends one request and resolves with its answer. Requests may be sent before earlier ones
-  // are answered; answers come in the same order.
-  request(method, path, body = Buffer.alloc(0), headers = "") {
-    return new Promise((resolve, reject) => {
-      this.waiting.push({ resolve, reject });
-      const head = `${method} ${prefix}${path} HTTP/1.1\r\nHost: ${this.address}\r\n${headers}Content-Length: ${body.length}\r\n\r\n`;
-      if (this.socket.writableCorked === 0) {
-        this.socket.cork(); // what is sent in one go leaves in one go
-        process.nextTick(() => this.socket.uncork());
-      }
-      this.socket.write(head, "latin1");
-      if (body.length > 0) this.socket.write(body);
-    });
+  // next asks for an event and resolves with it.
+  next() {
+    this.socket.write(ask, "latin1");
+    return this.answer();
   }
 
-  receive(chunk) {
-    this.chunks.push(chunk);
-    this.size += chunk.length;
-    for (;;) {
-      if (this.head === null) this.readHead();
-      if (this.head === null || this.size < this.head.end + this.head.length) return;
-      const data = this.all();
-      const { status, headers, end, length } = this.head;
-      this.head = null;
-      const rest = data.subarray(end + length);
-      this.chunks = rest.length > 0 ? [rest] : [];
-      this.size = rest.length;
-      this.waiting.shift().resolve({ status, headers, body: data.subarray(end, end + length) });
+  // post sends a text, and right behind it what comes then. It resolves with the answer to the text.
+  post(path, text, headers, then = "") {
+    const body = this.write(text, then);
+    const head = `POST ${prefix}${path} HTTP/1.1\r\nHost: ${this.address}\r\n${headers}Content-Length: ${body}\r\n\r\n`;
+    const start = headRoom - head.length;
+    this.out.latin1Write(head, start);
+    const end = headRoom + body + this.out.latin1Write(then, headRoom + body);
+    this.socket.write(this.out.subarray(start, end)); // free again when the answer is here
+    return this.answer();
+  }
+
+  // write puts a text into the buffer, leaves room before and behind it, and returns its length in bytes.
+  write(text, then) {
+    for (let wide = 1; ; wide = 3) { // most texts are ASCII; no character takes more than three bytes
+      const size = headRoom + wide * text.length + then.length;
+      if (this.out.length < size) this.out = Buffer.allocUnsafe(size + (size >> 3));
+      const length = this.out.utf8Write(text, headRoom, this.out.length - headRoom - then.length);
+      if (length === text.length || wide === 3) return length;
     }
   }
 
-  all() {
-    return this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.size);
+  answer() {
+    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
   }
 
+  // room returns the free part of the buffer, large enough for the rest of the answer that comes in.
+  room() {
+    const needed = Math.max(this.head?.end ?? 0, this.filled + headRoom);
+    if (this.in.length < needed) {
+      const larger = Buffer.allocUnsafe(Math.max(needed, 2 * this.in.length));
+      this.in.copy(larger, 0, 0, this.filled);
+      this.in = larger;
+    }
+    return this.in.subarray(this.filled);
+  }
+
+  receive(count) {
+    this.filled += count;
+    while (this.readHead() && this.head.end <= this.filled) {
+      const { status, headers, start, end } = this.head;
+      const body = this.in.toString("utf8", start, end);
+      this.in.copyWithin(0, end, this.filled);
+      this.filled -= end;
+      this.head = null;
+      this.waiting.shift().resolve({ status, headers, body });
+    }
+  }
+
+  // readHead reports whether the head of an answer is there.
   readHead() {
-    if (this.size === 0) return;
-    const data = this.all();
-    this.chunks = [data];
-    const end = data.indexOf("\r\n\r\n");
-    if (end < 0) return;
-    const lines = data.toString("latin1", 0, end).split("\r\n");
+    if (this.head !== null) return true;
+    const length = this.in.subarray(0, this.filled).indexOf("\r\n\r\n");
+    if (length < 0) return false;
+    const lines = this.in.latin1Slice(0, length).split("\r\n");
     const headers = {};
     for (const line of lines.slice(1)) {
       const colon = line.indexOf(":");
       headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
     }
-    this.head = {
-      status: Number(lines[0].split(" ")[1]),
-      headers,
-      end: end + 4,
-      length: Number(headers["content-length"] || 0),
-    };
+    const start = length + 4;
+    this.head = { status: Number(lines[0].split(" ")[1]), headers, start, end: start + Number(headers["content-length"] || 0) };
+    return true;
   }
 
   fail(error) {
@@ -94,7 +115,7 @@ function report(error) {
 
 function failure(error) {
   const doc = report(error);
-  return [Buffer.from(JSON.stringify(doc)), errorHeader(doc.errorType)];
+  return [JSON.stringify(doc), errorHeader(doc.errorType)];
 }
 
 function errorHeader(kind) {
@@ -162,7 +183,7 @@ async function call(connection, handler, event, context) {
 }
 
 async function serve(connection, handler) {
-  let next = connection.request("GET", "/invocation/next");
+  let next = connection.next();
   for (;;) {
     const { status, headers, body } = await next;
     if (status !== 200) process.exit(0);
@@ -171,13 +192,13 @@ async function serve(connection, handler) {
     let answer;
     try {
       const result = await call(connection, handler, JSON.parse(body), makeContext(headers));
-      answer = [`${path}/response`, Buffer.from(JSON.stringify(result) ?? "null"), "Content-Type: application/json\r\n"];
+      answer = [`${path}/response`, JSON.stringify(result) ?? "null", "Content-Type: application/json\r\n"];
     } catch (error) {
       console.error(error);
       answer = [`${path}/error`, ...failure(error)];
     }
-    const taken = connection.request("POST", ...answer);
-    next = connection.request("GET", "/invocation/next"); // right behind the answer: one wait instead of two
+    const taken = connection.post(...answer, ask); // one wait instead of two
+    next = connection.answer();
     await taken;
   }
 }
@@ -188,7 +209,7 @@ try {
   handler = await load(env._HANDLER);
 } catch (error) {
   console.error(error);
-  await connection.request("POST", "/init/error", ...failure(error));
+  await connection.post("/init/error", ...failure(error));
   process.exit(1);
 }
 await serve(connection, handler);

@@ -51,3 +51,7 @@ exports.nothing = async () => {};
 exports.plain2 = (event, context) => ({ plain: context.functionName });
 
 exports.forgets = (event, context, callback) => {};
+
+exports.bit = async (n) => {
+  process.stdout.write(`bit ${n}`);
+};
