@@ -75,14 +75,16 @@ func (c *connection) serveNext(*http.Request) error {
 	if call == nil {
 		return c.refuse(http.StatusServiceUnavailable, errorTransition, "the worker is being stopped")
 	}
-	defer close(call.handed)
 	w.out.begin(call)
 	// A worker that went away is noticed by its exit or the timeout.
-	return c.write(http.StatusOK, call.Payload,
+	err := c.write(http.StatusOK, call.Payload,
 		headerRequestID, call.RequestID,
 		headerDeadline, strconv.FormatInt(call.deadline.UnixMilli(), 10),
 		headerARN, arn(w.pool.spec.Name),
 		headerTrace, traceID(call.started))
+	close(call.handed)
+	w.pool.release(w)
+	return err
 }
 
 // ask notes that the worker waits for an invocation. It reports false when it may not.

@@ -103,7 +103,7 @@ func (s *server) close() {
 
 // connection is one connection of a worker. It speaks HTTP/1.1 (RFC 9112) with one request at a time,
 // as net/http's server does, without that server's second reader for each request and small buffers:
-// these cost as much as a fast handler (docs/adr). One goroutine uses it.
+// see docs/adr/0016. One goroutine uses it.
 type connection struct {
 	w     *worker
 	conn  net.Conn

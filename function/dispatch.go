@@ -92,6 +92,7 @@ func (p *Pool) next(w *worker) *call {
 		return c
 	}
 	p.idle = append(p.idle, w)
+	w.release()
 	return nil
 }
 
@@ -129,8 +130,45 @@ func (p *Pool) finish(w *worker, id string, out outcome) bool {
 	}
 	w.call, w.finished = nil, time.Now()
 	p.crashes = 0
-	c.done <- out
+	if len(p.waiting) == 0 {
+		c.done <- out
+	} else {
+		w.held = func() { c.done <- out }
+		w.heldTimer = time.AfterFunc(holdAtMost, func() { p.release(w) })
+	}
 	p.notify()
+	return true
+}
+
+// holdAtMost is how long an answer may wait for its worker to be given the next invocation. Where
+// cores are few, the caller's work on the answer would otherwise take one from a worker that could run.
+const holdAtMost = time.Millisecond
+
+// release passes on the answer that w gave last, if it has not been.
+func (p *Pool) release(w *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w.release()
+}
+
+// release is Pool.release. Called with mu held.
+func (w *worker) release() {
+	if w.held != nil {
+		w.heldTimer.Stop()
+		w.held()
+		w.held = nil
+	}
+}
+
+// stopRun kills w with reason if it still runs c, and reports whether it does.
+func (p *Pool) stopRun(w *worker, c *call, reason error) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.call != c {
+		w.release()
+		return false
+	}
+	w.kill(reason)
 	return true
 }
 
@@ -222,6 +260,7 @@ func (p *Pool) lost(w *worker, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.workers, w)
+	w.release()
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
 	}

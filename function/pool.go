@@ -209,7 +209,10 @@ func (p *Pool) await(ctx context.Context, c *call, w *worker) ([]byte, error) {
 			err = &TimeoutError{After: time.Since(c.started)}
 		}
 	}
-	w.kill(err)
+	if !p.stopRun(w, c, err) { // it was answered in the same moment
+		out := <-c.done
+		return out.answer, p.account(c, out.err)
+	}
 	<-w.gone
 	return nil, p.account(c, err)
 }

@@ -20,6 +20,8 @@ type worker struct {
 	asking      bool      // it waits for one
 	call        *call     // the one it runs
 	finished    time.Time // when it answered last
+	held        func()    // passes on its last answer; nil when that has been done
+	heldTimer   *time.Timer
 
 	ctx  context.Context // ends when the worker must stop
 	stop context.CancelCauseFunc
