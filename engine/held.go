@@ -64,9 +64,16 @@ func (e *Engine) heldBy(functions ...string) error {
 	return &tarn.Error{Code: tarn.CodeUnavailable, Detail: strings.Join(why, "; ")}
 }
 
-// hold decides whether the deliveries of a pipeline, or the function of its source, are held back.
+// hold decides whether the deliveries of a pipeline, or the function of its source, are held back. What the
+// source has brought before is delivered without it.
 func (e *Engine) hold(p *pipe) {
-	p.held, p.sourceHeld = e.heldBy(p.spec.Functions()...), nil
+	var calls []string
+	for _, t := range p.spec.Transforms {
+		if t.Kind() == project.StepFunction {
+			calls = append(calls, t.Function)
+		}
+	}
+	p.held, p.sourceHeld = e.heldBy(calls...), nil
 	if src := p.spec.Source.Function; src != nil {
 		p.sourceHeld = e.heldBy(src.Function)
 	}

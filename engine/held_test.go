@@ -113,6 +113,9 @@ func heldBack(t *testing.T, l *lake, secret string) {
 	if fetched.State != "held back" || !strings.Contains(fetched.Error, secret) || fetched.Runs != 0 {
 		t.Errorf("pipeline fetched: %+v", fetched)
 	}
+	if d := pipelines[1].Deliveries[0]; d.State != "running" { // what the source brought before is delivered
+		t.Errorf("pipeline fetched: %+v", d)
+	}
 	if plain.State != "running" || plain.LastError != "" {
 		t.Errorf("pipeline plain: %+v", plain)
 	}
