@@ -21,10 +21,11 @@ const chunkBytes = 4 << 20
 const maxBad = 10_000
 
 // chunk is the records of a file that are appended together, as NDJSON with their lineage; or, where the
-// stream may get a reference, as they stand in the file.
+// stream may get a reference, without it, and those of CSV as they stand in the file.
 type chunk struct {
 	number uint32
 	body   []byte
+	raw    bool    // body has records as they stand in the file, see Shaped
 	size   int     // of the NDJSON
 	starts []int   // of each record in body
 	lines  []int64 // of each record in the file
@@ -66,7 +67,7 @@ type chunker struct {
 	records decode.Records
 	placed  decode.Placed // where the records are, nil when they are not referred to; with it they stay as they are
 	shaped  decode.Shaped // what they are, nil when that is not known before they are framed
-	limit   int           // of a record, with shaped
+	limit   int           // of a record, with placed
 	bytes   int           // of a chunk; a larger record is a chunk of its own
 	members []byte        // what lineage adds behind the line
 	next    uint32
@@ -95,10 +96,8 @@ func newChunker(r decode.Records, p plan, name, hash string) *chunker {
 		if c, ok := r.(closing); ok {
 			r = c.Records
 		}
-		k.placed = r.(decode.Placed) // see plan
-		if s, ok := r.(decode.Shaped); ok {
-			k.shaped, k.limit = s, p.Read.RecordBytes
-		}
+		k.placed, k.limit = r.(decode.Placed), p.Read.RecordBytes // see plan
+		k.shaped, _ = r.(decode.Shaped)
 		k.from = decode.Place{Line: 1, Header: p.Read.Header}
 	}
 	return k
@@ -194,18 +193,27 @@ func (k *chunker) add(c *chunk, f *found) {
 		c.body = appendRecord(c.body, f.text, f.line, k.members)
 		return
 	}
+	c.doubt = c.doubt || k.sized(f.size) > k.limit // with its lineage, which counts too
 	if k.shaped != nil {
+		c.raw = true
 		c.shapes.Add(f.shape, len(c.starts)-1)
-		c.doubt = c.doubt || f.shape == 0 || k.sized(f.size) > k.limit
+		c.doubt = c.doubt || f.shape == 0
 	}
-	c.body = append(append(c.body, f.text...), '\n')
+	c.body = append(c.body, f.text...)
+	if bytes.HasSuffix(f.text, []byte{'\r'}) { // or it would be read as a part of the line break
+		c.body = append(c.body, '\r')
+	}
+	c.body = append(c.body, '\n')
 }
 
 // appendRecord appends a record with its lineage before the last brace. A record that is no object stays as
 // it is and is refused by the framing; one that is no valid JSON does not become valid by the addition,
 // since that begins with a comma and a quoted name outside of any string, and ends at the brace that stood
-// there before.
+// there before. Blanks around it are no part of it, as for the framing.
 func appendRecord(dst, rec []byte, line int64, members []byte) []byte {
+	for len(rec) > 0 && isBlank(rec[0]) {
+		rec = rec[1:]
+	}
 	last := len(rec) - 1
 	for last >= 0 && isBlank(rec[last]) {
 		last--
@@ -222,9 +230,14 @@ func appendRecord(dst, rec []byte, line int64, members []byte) []byte {
 	return append(append(dst, members...), '}', '\n')
 }
 
-// complete makes the NDJSON of a chunk whose records stand as in the file.
+// complete makes the NDJSON of a chunk that may have been referred to.
 func (c *chunk) complete(t *taken) error {
-	records, err := decode.OpenRange(c.body, t.plan.Read, decode.Place{Offset: 1}) // not at a header
+	read := t.plan.Read
+	read.RecordBytes = len(c.body) // which of them are too large the framing says
+	if !c.raw {
+		read.Format = decode.NDJSON
+	}
+	records, err := decode.OpenRange(c.body, read, decode.Place{Offset: 1}) // not at a header
 	if err != nil {
 		return err
 	}
