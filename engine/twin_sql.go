@@ -34,7 +34,8 @@ type twinCopy struct {
 	path    string
 	rows    int64
 	version int64
-	at      time.Time // before it was begun
+	spec    *twin.Spec // that says what is shown
+	at      time.Time  // before it was begun
 	readers int
 	old     bool
 }
@@ -125,7 +126,7 @@ func (e *Engine) copyTwin(ctx context.Context, t *twin.Twin) (*twinCopy, error) 
 	s.made++
 	name := e.path("staging", "twin", fmt.Sprintf("%s-%d", t.Name(), s.made))
 	s.mu.Unlock()
-	c := &twinCopy{path: name + ".parquet", version: t.Status().Version, at: time.Now(), readers: 1}
+	c := &twinCopy{path: name + ".parquet", version: t.Status().Version, spec: t.Spec(), at: time.Now(), readers: 1}
 	if err := writeTwin(ctx, t, name+".json"); err != nil {
 		return nil, err
 	}
@@ -146,7 +147,7 @@ func (s *twinCopies) take(t *twin.Twin) *twinCopy {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.latest[t.Name()]
-	if c == nil || c.version != version && time.Since(c.at) > twinFresh {
+	if c == nil || c.spec != t.Spec() || c.version != version && time.Since(c.at) > twinFresh {
 		return nil
 	}
 	c.readers++

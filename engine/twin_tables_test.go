@@ -92,3 +92,36 @@ func TestTwinIsATable(t *testing.T) {
 	}
 	l.verify()
 }
+
+// TestTwinSchemaReload: what the schema does not name any more is hidden from the reload on, over HTTP and in SQL, and comes
+// back with its entry.
+func TestTwinSchemaReload(t *testing.T) {
+	twinOf := func(rest string) map[string]string {
+		return map[string]string{"twins/fleet.yaml": "twin: fleet\n" + rest}
+	}
+	files := twinOf("")
+	files["tarn.yaml"] = projectFile
+	l := start(t, writeProject(t, files), t.TempDir())
+	for _, metric := range []string{"speed", "old"} {
+		l.call("PUT", "/v1/twins/fleet/components/w/metrics/"+metric, `{"value": 1, "type": "wagon"}`, 200)
+	}
+	for _, c := range []struct {
+		schema  string
+		status  int
+		rows    string
+		unknown any
+	}{
+		{"", 200, "2,0", nil},
+		{"unknown: tag\ntypes: {wagon: {speed: number}}\n", 200, "2,1", true},
+		{"unknown: reject\ntypes: {wagon: {speed: number}}\n", 404, "1,0", nil},
+		{"unknown: reject\ntypes: {wagon: {speed: number, old: number}}\n", 200, "2,0", nil},
+	} {
+		l.editAll(twinOf(c.schema))
+		if m := l.call("GET", "/v1/twins/fleet/components/w/metrics/old", "", c.status); c.status == 200 && m["unknown"] != c.unknown {
+			t.Errorf("%s: %v", c.schema, m)
+		}
+		if got := l.sql("SELECT count(*), count(*) FILTER (unknown) FROM twin.fleet"); got != c.rows {
+			t.Errorf("%s: %s, want %s", c.schema, got, c.rows)
+		}
+	}
+}

@@ -252,8 +252,8 @@ func (c *cache) count() (components, metrics int) {
 	return components, metrics
 }
 
-// size returns how many values are visible, what the entries take, and the time of the newest value.
-func (c *cache) size(horizon int64) (values, bytes, newest int64) {
+// size returns how many values readers see, what the entries take, and the time of the newest value.
+func (c *cache) size(v view) (values, bytes, newest int64) {
 	newest = math.MinInt64
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -261,7 +261,7 @@ func (c *cache) size(horizon int64) (values, bytes, newest int64) {
 		for name, comp := range s.components {
 			bytes += comp.bytes() + int64(componentBytes+len(name))
 			for k := range comp.metrics {
-				if e := &comp.metrics[k]; e.visible(horizon) {
+				if e := &comp.metrics[k]; v.shows(e) {
 					values, newest = values+1, max(newest, e.at)
 				}
 			}

@@ -77,7 +77,7 @@ func conformance(t *testing.T, b backend) {
 		name string
 		test func(*testing.T, backend)
 	}{
-		{"newer wins", newerWins}, {"progress commits with values", progress}, {"what is kept comes back", roundTrip}, {"bad updates are named", rejections},
+		{"newer wins", newerWins}, {"progress commits with values", progress}, {"what is kept comes back", roundTrip}, {"bad updates are named", rejections}, {"the schema of now counts", schemaOfNow},
 		{"lists", lists}, {"expiry", expiry}, {"less memory than values", littleMemory}, {"nodes see each other", nodes}, {"nodes tell each other", nodesTell}, {"any order gives one state", anyOrder},
 		{"watching", watching}, {"writers at once", writersAtOnce},
 	} {
@@ -238,6 +238,71 @@ func rejections(t *testing.T, b backend) {
 	n.apply(t, change(func(u *twin.Update) { u.Metric = "new" }))
 	if m, err := n.Get(t.Context(), twin.Key{Component: "a", Metric: "new"}); err != nil || !m.Unknown {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// schemaOfNow holds that values of before are shown as the schema of now says: shown, marked or hidden, and shown again.
+func schemaOfNow(t *testing.T, b backend) {
+	types := map[string]map[string]twin.MetricSpec{"wagon": {"speed": {Kind: twin.Number}}}
+	url := b.newURL(t)
+	n := b.node(t, url, twin.Options{}, twin.Spec{})
+	n.apply(t, update("a", "speed", 1, 1), update("a", "old", 1, 2), update("b", "old", 1, 3))
+	w, err := n.Watch(twin.WatchFilter{}, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	tags := map[string]bool{}
+	for _, c := range []struct {
+		spec    twin.Spec
+		sees    int
+		unknown bool
+		changed bool
+	}{
+		{twin.Spec{Unknown: twin.Accept, Types: types}, 3, false, true}, {twin.Spec{Unknown: twin.Tag, Types: types}, 3, true, true}, {twin.Spec{Unknown: twin.Reject, Types: types}, 1, false, true},
+		{twin.Spec{Unknown: twin.Reject, Types: types, ExpireAfter: 1e6 * time.Hour}, 1, false, false}, {twin.Spec{Unknown: twin.Reject}, 3, false, true},
+	} {
+		c.spec.Name = "fleet"
+		if err := n.store.Configure(t.Context(), []twin.Spec{c.spec}); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, missed := drain(t, w); missed != map[bool]int{true: 1, false: 0}[c.changed] {
+			t.Errorf("%s: watchers are told of %d gaps", c.spec.Unknown, missed)
+		}
+		for _, n := range []node{n, b.node(t, url, twin.Options{}, c.spec)} {
+			scanned := 0
+			if err := n.Scan(t.Context(), func(x twin.Component) error { scanned += len(x.Metrics); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			p, err := n.List(t.Context(), twin.Filter{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			listed := 0
+			for _, x := range p.Components {
+				listed += len(x.Metrics)
+			}
+			_, whole := n.Component(t.Context(), "b")
+			m, one := n.Get(t.Context(), twin.Key{Component: "b", Metric: "old"})
+			hidden := c.sees == 1
+			if scanned != c.sees || listed != c.sees || (one != nil) != hidden || (whole != nil) != hidden || m.Unknown != c.unknown {
+				t.Errorf("%s: %d in a scan, %d in a list, want %d; %+v %v %v", c.spec.Unknown, scanned, listed, c.sees, m, one, whole)
+			}
+			if !hidden {
+				tags[m.ETag()] = true
+			}
+		}
+	}
+	resumed, err := n.Watch(twin.WatchFilter{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resumed.Close()
+	if got, _, missed := drain(t, resumed); missed != 1 || len(got) != 0 {
+		t.Errorf("who resumes from before is told of %d gaps, and gets %v", missed, got)
+	}
+	if len(tags) != 2 {
+		t.Errorf("a value that is marked and one that is not have %d tags", len(tags))
 	}
 }
 

@@ -18,6 +18,9 @@ func (m *Metric) ETag() string {
 		}
 		b = append(b, '-')
 	}
+	if m.Unknown {
+		b = append(b, "u-"...)
+	}
 	b[len(b)-1] = '"'
 	return string(b)
 }
@@ -29,6 +32,9 @@ func (c *Component) ETag() string {
 		m := &c.Metrics[i]
 		for _, n := range [...]uint64{uint64(m.At.UnixMicro()), m.Position.Offset, m.hash} {
 			h = (h ^ n) * 1099511628211
+		}
+		if m.Unknown {
+			h = (h ^ 1) * 1099511628211
 		}
 	}
 	return `W/"` + strconv.FormatUint(h, 16) + "-" + strconv.Itoa(len(c.Metrics)) + `"`

@@ -71,12 +71,15 @@ func (f *feed) append(b feedBatch) {
 	f.wake()
 }
 
-// gap forgets everything up to a version: changes may have been missed.
+// gap forgets everything, and up to a version: changes may have been missed, or what was read before looks different now.
 func (f *feed) gap(version int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.batches, f.events = nil, 0
 	f.floor = max(f.floor, version)
+	for _, b := range f.batches {
+		f.floor = max(f.floor, b.version)
+	}
+	f.batches, f.events = nil, 0
 	f.next++ // past everybody who waits for it
 	f.wake()
 }

@@ -41,14 +41,14 @@ func (t *Twin) Stored(ctx context.Context) (Mark, error) {
 
 // Size is how large a twin is.
 type Size struct {
-	Values      int64     // while not all are in memory, with those that were removed or have expired
+	Values      int64     // while not all are in memory, with those that were removed, have expired or are hidden
 	MemoryBytes int64     // about
 	Newest      time.Time // the time of its newest value; zero without any
 }
 
 // Size returns how large the twin is.
 func (t *Twin) Size(ctx context.Context) (Size, error) {
-	values, bytes, newest := t.cache.size(t.horizon())
+	values, bytes, newest := t.cache.size(t.view())
 	if !t.cache.coverage.Load().all {
 		var at sql.NullInt64
 		if err := t.s.db.QueryRow(ctx, "SELECT COUNT(*), MAX(written_at) FROM twin_values WHERE twin = ?", t.id).Scan(&values, &at); err != nil {

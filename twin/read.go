@@ -32,10 +32,12 @@ func (t *Twin) Get(ctx context.Context, k Key) (Metric, error) {
 			e, a = entries[i], present
 		}
 	}
-	if a != present || !e.visible(t.horizon()) {
-		return Metric{}, noMetric(k)
+	if a == present {
+		if m, ok := t.view().show(k.Component, &e); ok {
+			return m, nil
+		}
 	}
-	return e.show(k.Component), nil
+	return Metric{}, noMetric(k)
 }
 
 func noMetric(k Key) error {
@@ -65,11 +67,11 @@ func (t *Twin) Component(ctx context.Context, id string) (Component, error) {
 			return Component{}, err
 		}
 	}
-	horizon := t.horizon()
+	v := t.view()
 	var metrics []Metric
 	for i := range entries {
-		if entries[i].visible(horizon) {
-			metrics = append(metrics, entries[i].show(id))
+		if m, ok := v.show(id, &entries[i]); ok {
+			metrics = append(metrics, m)
 		}
 	}
 	if len(metrics) == 0 {
@@ -169,7 +171,7 @@ func (t *Twin) List(ctx context.Context, f Filter) (Page, error) {
 	if f.After >= f.Prefix && f.After != "" {
 		from = []byte(f.After + "\x01")
 	}
-	now, horizon := t.s.o.Clock(), t.horizon()
+	now, v := t.s.o.Clock(), t.view()
 	for scanned := 0; ; {
 		rows, end, err := t.chunk(ctx, from, to)
 		if err != nil {
@@ -180,8 +182,8 @@ func (t *Twin) List(ctx context.Context, f Filter) (Page, error) {
 			id := rows[i].component
 			var metrics []Metric
 			for ; i < len(rows) && rows[i].component == id; i++ {
-				if e := &rows[i].entry; e.visible(horizon) {
-					metrics = append(metrics, e.show(id))
+				if m, ok := v.show(id, &rows[i].entry); ok {
+					metrics = append(metrics, m)
 				}
 			}
 			if c := summarize(id, metrics); f.Type == "" || c.Type == f.Type {
@@ -220,7 +222,7 @@ func successor(prefix string) []byte {
 // Scan calls f with every component of the twin in order of id, as one moment after another has it. f
 // must not keep the slice.
 func (t *Twin) Scan(ctx context.Context, f func(Component) error) error {
-	horizon := t.horizon()
+	v := t.view()
 	from := []byte{}
 	for {
 		rows, end, err := t.chunk(ctx, from, nil)
@@ -231,8 +233,8 @@ func (t *Twin) Scan(ctx context.Context, f func(Component) error) error {
 		for i := 0; i < len(rows); {
 			id := rows[i].component
 			for metrics = metrics[:0]; i < len(rows) && rows[i].component == id; i++ {
-				if e := &rows[i].entry; e.visible(horizon) {
-					metrics = append(metrics, e.show(id))
+				if m, ok := v.show(id, &rows[i].entry); ok {
+					metrics = append(metrics, m)
 				}
 			}
 			if len(metrics) == 0 {

@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"reflect"
 	"strconv"
 	"time"
 
@@ -30,6 +31,45 @@ type Spec struct {
 type MetricSpec struct {
 	Kind Kind
 	Unit string // empty when it is not declared
+}
+
+// declares reports whether the schema names a metric, or allows everything.
+func (s *Spec) declares(kind, metric string) bool {
+	if s.Types == nil {
+		return true
+	}
+	_, ok := s.Types[kind][metric]
+	return ok
+}
+
+// view is what readers see of stored values, by the schema and the clock of now. What the schema does not name any
+// more is treated as if it came now: shown, marked as unknown, or hidden. It stays in the database, and is shown
+// again when the schema allows it again.
+type view struct {
+	spec    *Spec
+	horizon int64
+}
+
+func (t *Twin) view() view { return view{t.spec.Load(), t.horizon()} }
+
+// shows reports whether readers see an entry.
+func (v view) shows(e *entry) bool {
+	return e.visible(v.horizon) && (v.spec.Unknown != Reject || v.spec.declares(e.labels.Value().kind, e.metric.Value()))
+}
+
+// show returns what readers get of an entry; false for nothing.
+func (v view) show(component string, e *entry) (Metric, bool) {
+	if !v.shows(e) {
+		return Metric{}, false
+	}
+	m := e.show(component)
+	m.Unknown = v.spec.Unknown == Tag && !v.spec.declares(m.Type, m.Metric)
+	return m, true
+}
+
+// same reports whether readers see the same values with both.
+func (s *Spec) same(o *Spec) bool {
+	return s.Unknown == o.Unknown && reflect.DeepEqual(s.Types, o.Types)
 }
 
 // admit applies the schema to an update: it fills in the unit, and reports whether the metric is

@@ -99,7 +99,9 @@ func (s *Store) Configure(ctx context.Context, specs []Spec) error {
 			}
 			next[spec.Name] = t
 		}
-		t.spec.Store(spec)
+		if was := t.spec.Swap(spec); was != nil && !was.same(spec) {
+			t.feed.gap(0) // who watches reads anew what the schema shows now
+		}
 	}
 	s.mu.Lock()
 	old := s.twins
