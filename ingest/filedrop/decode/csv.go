@@ -371,40 +371,8 @@ func trimBreak(line []byte) []byte {
 
 // isNumber reports whether b is a number of JSON.
 func isNumber(b []byte) bool {
-	i := 0
-	if i < len(b) && b[i] == '-' {
-		i++
-	}
-	first := i
-	for i < len(b) && b[i]-'0' <= 9 {
-		i++
-	}
-	if i == first || i-first > 1 && b[first] == '0' {
-		return false
-	}
-	if i < len(b) && b[i] == '.' {
-		frac := i + 1
-		for i = frac; i < len(b) && b[i]-'0' <= 9; {
-			i++
-		}
-		if i == frac {
-			return false
-		}
-	}
-	if i < len(b) && b[i]|0x20 == 'e' {
-		i++
-		if i < len(b) && (b[i] == '+' || b[i] == '-') {
-			i++
-		}
-		exp := i
-		for i < len(b) && b[i]-'0' <= 9 {
-			i++
-		}
-		if i == exp {
-			return false
-		}
-	}
-	return i == len(b)
+	_, ok := record.ScalarOfNumber(b)
+	return ok
 }
 
 func isBoolean(b []byte) bool {
