@@ -52,13 +52,13 @@ func (e *Engine) fileSQL() (*duck.DB, error) {
 
 // refersTo reports whether the record of a dropped file at a position of the pipeline's stream may still be
 // read there. Nobody reads the stream of a pipeline that is gone.
-func (e *Engine) refersTo(ctx context.Context, name string, at tarn.Position, taken time.Time) (bool, error) {
+func (e *Engine) refersTo(ctx context.Context, name string, at tarn.Position, appended time.Time) (bool, error) {
 	p := e.running.Load().byName[name]
 	if p == nil {
 		return false, nil
 	}
 	// The last message of a shard outlives its retention.
-	if keep := p.spec.Stream.Retention; keep > 0 && e.ages.now().Sub(taken) > keep {
+	if keep := p.spec.Stream.Retention; keep > 0 && e.ages.now().Sub(appended) > keep {
 		return false, nil
 	}
 	st, err := p.stream.State(ctx, at.Shard)

@@ -3,6 +3,7 @@ package filedrop
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,12 +141,16 @@ func (o *Originals) expired(ctx context.Context, r reference) (bool, error) {
 	if parts == nil {
 		return false, nil
 	}
-	rows, err := o.db.Query(ctx, "SELECT 1 FROM taken_files WHERE pipeline = ? AND hash = ? AND name = ? AND original_gone > 0", parts[1], parts[2], r.File)
+	rows, err := o.db.Query(ctx, "SELECT min(original_gone) FROM taken_files WHERE pipeline = ? AND hash = ? AND name = ?", parts[1], parts[2], r.File)
 	if err != nil {
 		return false, err
 	}
 	defer rows.Close()
-	return rows.Next(), rows.Err()
+	var gone sql.NullInt64 // 0: one that came again should be there
+	if rows.Next() {
+		err = rows.Scan(&gone)
+	}
+	return gone.Int64 > 0, errors.Join(err, rows.Err())
 }
 
 // held reports whether some stream still refers to the original.
@@ -153,7 +158,7 @@ func (o *Originals) held(ctx context.Context, x original) (bool, error) {
 	if o.Held == nil {
 		return false, nil
 	}
-	rows, err := o.db.Query(ctx, "SELECT plan, outcome, taken_at FROM taken_files WHERE pipeline = ? AND hash = ? AND name = ?", x.pipeline, x.hash, x.name)
+	rows, err := o.db.Query(ctx, "SELECT plan, outcome, finished_at FROM taken_files WHERE pipeline = ? AND hash = ? AND name = ?", x.pipeline, x.hash, x.name)
 	if err != nil {
 		return false, err
 	}

@@ -238,6 +238,64 @@ func TestReferHolds(t *testing.T) {
 	expire(1)
 }
 
+// TestReferLate: the records of a file may come into the stream long after the file was taken. Its original
+// is kept for as long as they are.
+func TestReferLate(t *testing.T) {
+	s := newSite(t, 1)
+	now := time.Now()
+	s.o.Clock = func() time.Time { return now }
+	s.referring(1)
+	asked := 0
+	s.door.o.Admit = func() error { // the disk is full for a week from when the file was taken on
+		if asked++; asked == 2 {
+			now = now.Add(7 * 24 * time.Hour)
+			return errors.New("full")
+		}
+		return nil
+	}
+	taken := now
+	if _, err := s.door.Push(t.Context(), "f.ndjson", strings.NewReader("{\"a\":1}\n"), PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s.door.o.Originals.Held = func(_ context.Context, _ string, _ tarn.Position, appended time.Time) (bool, error) {
+		return now.Sub(appended) < time.Hour, nil
+	}
+	if done, err := s.door.o.Originals.Expire(t.Context(), taken.Add(time.Hour), 0); err != nil || done.Objects > 0 {
+		t.Fatal(done, err)
+	}
+	if all, _ := s.records(); len(all) != 1 {
+		t.Errorf("%d records", len(all))
+	}
+}
+
+// TestReferGoneAgain: an original that its lifecycle removed, and that came again, is missed.
+func TestReferGoneAgain(t *testing.T) {
+	s := newSite(t, 1).referring(1)
+	push := func(o PushOptions) (out Outcome) {
+		out, err := s.door.Push(t.Context(), "f.ndjson", strings.NewReader("{\"a\":1}\n"), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	push(PushOptions{})
+	if done, err := s.door.o.Originals.Expire(t.Context(), time.Now().Add(time.Hour), 0); err != nil || done.Objects != 1 {
+		t.Fatal(done, err)
+	}
+	out := push(PushOptions{Again: true})
+	if err := s.bucket.Delete(t.Context(), original{pipeline: "users", hash: out.Hash, name: "f.ndjson"}.key()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.stream.Reader(t.Context(), 0, stream.Cursor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, _, err = r.Poll(t.Context()); !errors.As(err, new(*stream.DamagedError)) {
+		t.Error(err)
+	}
+}
+
 func FuzzFetch(f *testing.F) {
 	s := newSite(f, 1).referring(1)
 	if _, err := s.door.Push(context.Background(), "f.csv", strings.NewReader(large(true)), PushOptions{}); err != nil {
