@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/tarn-data/tarn/delivery"
@@ -24,11 +25,8 @@ func (w *world) refer(shard int, file string, lines ...string) {
 	if err != nil || framed.Accepted != len(lines) {
 		w.t.Fatal(err, framed.Rejected)
 	}
-	ref := fmt.Sprint("ref-", len(w.far))
-	if w.far == nil {
-		w.far = map[string]record.Segment{}
-	}
-	w.far[ref] = seg
+	ref := "ref-" + uuid.NewString()
+	w.far.Store(ref, seg)
 	if _, err := w.stream.Append(w.t.Context(), shard, record.Segment{Ref: []byte(ref), Lines: true, Count: len(lines), Shapes: framed.Parts[0].Segment.Shapes}, ""); err != nil {
 		w.t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ type world struct {
 	bucket lake.Bucket
 	duck   *duck.DB
 	dir    string
-	far    map[string]record.Segment // records that lie elsewhere, by reference
+	far    sync.Map // reference to record.Segment: records that lie elsewhere
 }
 
 func newWorld(t *testing.T, shards int) *world {
@@ -69,10 +70,11 @@ func newWorld(t *testing.T, shards int) *world {
 
 // fetch gets records that lie elsewhere.
 func (w *world) fetch(_ context.Context, ref, buf []byte) ([]byte, []record.Member, error) {
-	seg, ok := w.far[string(ref)]
+	found, ok := w.far.Load(string(ref))
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: %s", record.ErrCorrupt, ref)
 	}
+	seg := found.(record.Segment)
 	return append(buf[:0], seg.Payload...), seg.Common, nil
 }
 
