@@ -66,7 +66,7 @@ func TestTwin(t *testing.T) {
 	if m := l.call("GET", "/v1/twins/fleet/components/"+id+"/metrics/speed", "", 200); m["value"] != 90.0 || m["unit"] != "km/h" || m["lineage"].(map[string]any)["position"] != "0:9" {
 		t.Error(m)
 	}
-	if m := l.call("GET", "/v1/twins/fleet/components/"+id+"/metrics/speed?at=2026-11-20T03:04:30Z", "", 200); m["value"] != 40.0 || m["age_seconds"] != 30.0 {
+	if m := l.call("GET", "/v1/twins/fleet/components/"+id+"/metrics/speed?at=2026-11-20T03:04:30Z", "", 200); m["value"] != 40.0 || m["age_seconds"] != 30.0 || m["lineage"].(map[string]any)["source"] != "curated.fleet_history" {
 		t.Error(m)
 	}
 	l.call("GET", "/v1/twins/fleet/components/"+id+"/metrics/speed?at=2026-11-20T02:00:00Z", "", 404)
@@ -89,7 +89,7 @@ func TestTwin(t *testing.T) {
 		t.Error(h)
 	}
 	h := l.call("GET", "/v1/twins/fleet/components/"+id+"/metrics/speed/history?from=2026-11-20T03:00:00Z&to=2026-11-20T04:00:00Z&step=5m", "", 200)
-	if b := h["buckets"].([]any); len(b) != 2 || b[0].(map[string]any)["mean"] != 20.0 || b[1].(map[string]any)["last"] != 90.0 {
+	if b := h["buckets"].([]any); len(b) != 2 || b[0].(map[string]any)["mean"] != 20.0 || b[1].(map[string]any)["last"] != 90.0 || b[1].(map[string]any)["unit"] != "km/h" {
 		t.Error(h)
 	}
 	l.call("GET", "/v1/twins/fleet/components/hostile/metrics/"+url.PathEscape("' OR 1=1 --"), "", 200)

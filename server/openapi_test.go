@@ -72,3 +72,49 @@ func TestOpenAPI(t *testing.T) {
 		}
 	}
 }
+
+// TestTwinExamples holds that every operation on twins is described with a request, an answer and parameters to look at.
+func TestTwinExamples(t *testing.T) {
+	f := (&fixture{}).open(t, nil)
+	_, body := f.call(t, "GET", "/openapi.json", "")
+	type content map[string]struct{ Example any }
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Responses   map[string]struct{ Content content }
+			RequestBody *struct{ Content content }
+			Parameters  []struct {
+				Name    string
+				Example any
+				Schema  struct{ Examples []any }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	operations := 0
+	for path, ops := range doc.Paths {
+		if !strings.HasPrefix(path, "/v1/twins") {
+			continue
+		}
+		for method, op := range ops {
+			operations++
+			for kind, c := range op.Responses["200"].Content {
+				if c.Example == nil {
+					t.Errorf("%s %s: no answer in %s", method, path, kind)
+				}
+			}
+			if op.RequestBody != nil && op.RequestBody.Content["application/json"].Example == nil {
+				t.Errorf("%s %s: no request", method, path)
+			}
+			for _, p := range op.Parameters {
+				if p.Example == nil && len(p.Schema.Examples) == 0 {
+					t.Errorf("%s %s: no %s", method, path, p.Name)
+				}
+			}
+		}
+	}
+	if operations != 9 {
+		t.Errorf("%d operations", operations)
+	}
+}

@@ -70,6 +70,7 @@ type BucketDoc struct {
 	Mean  float64   `json:"mean"`
 	First float64   `json:"first"`
 	Last  float64   `json:"last"`
+	Unit  string    `json:"unit,omitempty" doc:"Of the last"`
 }
 
 // HistoryDoc is the past of a metric: values, or buckets when the request has a step.
@@ -184,10 +185,4 @@ func componentDoc(c *twin.Component, now time.Time) ComponentDoc {
 		d.Metrics[i] = metricDoc(&c.Metrics[i], now)
 	}
 	return d
-}
-
-// exampleMetric stands in the description of the interface.
-func exampleMetric() MetricDoc {
-	return MetricDoc{Component: "wagon-7", Type: "wagon", Metric: "speed", Value: json.RawMessage("83.5"), Kind: "number", Unit: "km/h",
-		At: time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC), AgeSeconds: 0.25, Lineage: LineageDoc{"telemetry", "speed_of_wagons", "telemetry", "0:1842"}}
 }

@@ -45,6 +45,7 @@ func (s *Server) registerTwins(api huma.API) {
 	s.mux.HandleFunc("GET "+metricPath, s.getMetric)
 	s.mux.HandleFunc("GET "+twinPath+"/changes", s.changes)
 	s.describeTwins(api)
+	exampleTwins(api)
 }
 
 // describeTwins documents what registerTwins mounts outside huma.

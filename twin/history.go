@@ -86,7 +86,11 @@ func (h *history) read(ctx context.Context, sql string, params ...any) ([]Metric
 	}
 	out := make([]Metric, 0, len(rows))
 	for _, r := range rows {
-		out = append(out, metricOf(r))
+		m := metricOf(r)
+		if m.Source == "" && m.Pipeline == "" && m.Position.Stream == "" { // the table does not say
+			m.Source = h.t.spec.Load().History
+		}
+		out = append(out, m)
 	}
 	return out, nil
 }
@@ -244,6 +248,7 @@ type Bucket struct {
 	At                          time.Time // beginning of the step
 	Count                       int64     // numbers within it
 	Min, Max, Mean, First, Last float64
+	Unit                        string // of the last; empty when the history does not say
 }
 
 // MaxHistory is the greatest Range.Limit.
@@ -290,9 +295,12 @@ func (t *Twin) Buckets(ctx context.Context, k Key, r Range) (buckets []Bucket, m
 		return nil, false, err
 	}
 	step := fmt.Sprint(r.Step.Microseconds())
-	us := `epoch_us("at")`
-	sql := "SELECT " + us + " - ((" + us + " % " + step + ") + " + step + ") % " + step + ` AS at_us, count(*) AS n, min(v) AS least, max(v) AS most, avg(v) AS mean, arg_min(v, "at") AS first, arg_max(v, "at") AS last
-		FROM (SELECT "at", ` + h.number() + " AS v FROM " + h.table + ` WHERE component = $1 AND metric = $2 AND "at" >= $3 AND "at" < $4) WHERE v IS NOT NULL
+	us, unit := `epoch_us("at")`, "NULL::VARCHAR"
+	if h.has("unit") {
+		unit = "unit"
+	}
+	sql := "SELECT " + us + " - ((" + us + " % " + step + ") + " + step + ") % " + step + ` AS at_us, count(*) AS n, min(v) AS least, max(v) AS most, avg(v) AS mean, arg_min(v, "at") AS first, arg_max(v, "at") AS last, arg_max(u, "at") AS unit
+		FROM (SELECT "at", ` + h.number() + " AS v, " + unit + " AS u FROM " + h.table + ` WHERE component = $1 AND metric = $2 AND "at" >= $3 AND "at" < $4) WHERE v IS NOT NULL
 		GROUP BY 1 ORDER BY 1 LIMIT ` + fmt.Sprint(r.Limit+1)
 	_, rows, err := t.s.o.Query(ctx, sql, []any{k.Component, k.Metric, r.From.UTC(), r.To.UTC()})
 	if err != nil {
@@ -300,7 +308,7 @@ func (t *Twin) Buckets(ctx context.Context, k Key, r Range) (buckets []Bucket, m
 	}
 	for _, row := range rows {
 		buckets = append(buckets, Bucket{At: metadb.Time(integer(row["at_us"])), Count: integer(row["n"]), Min: float(row["least"]), Max: float(row["most"]),
-			Mean: float(row["mean"]), First: float(row["first"]), Last: float(row["last"])})
+			Mean: float(row["mean"]), First: float(row["first"]), Last: float(row["last"]), Unit: text(row["unit"])})
 	}
 	if len(buckets) > r.Limit {
 		return buckets[:r.Limit], true, nil
