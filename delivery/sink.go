@@ -48,9 +48,9 @@ type SinkRows struct {
 	DB    *duck.DB // reads Parquet files in order
 }
 
-// sinkChunk is the largest chunk on its way to a sink: one that fills half of the buffer that DuckDB reads
-// JSON through, which costs milliseconds however little it holds.
-const sinkChunk = 16 << 20
+// sinkChunk is the largest chunk on its way to a sink: one that fills the buffer that DuckDB reads JSON
+// through, which costs milliseconds however little it holds.
+const sinkChunk = 32 << 20
 
 // sinkTarget brings rows to a sink.
 type sinkTarget struct{ *Worker }

@@ -81,11 +81,13 @@ func (s *StreamSink) requests(ctx context.Context, a *announcement, have map[pla
 	kept := &keptRows{ctx: ctx, state: s.o.State, keys: a.Keys}
 	defer kept.close()
 	lines := bufio.NewReaderSize(kept, 256<<10)
+	var bodies [3][]byte // one is made, one waits in the channel, one is being appended
 	for number := uint32(0); ; number++ {
-		body, err := piece(lines, make([]byte, 0, a.Bytes+a.Bytes/8), a.Bytes)
+		body, err := piece(lines, bodies[number%3][:0], a.Bytes)
 		if err != nil {
 			return fmt.Errorf("the rows announced for %s: %w", s.o.Delivery, err)
 		}
+		bodies[number%3] = body
 		if len(body) == 0 {
 			return nil
 		}
