@@ -141,3 +141,28 @@ func sorted(s []string) []string {
 	slices.Sort(s)
 	return s
 }
+
+// TestReferredLost: each of the records that a reference stands for and that are lost becomes a failed record
+// which says why, however many they are; those around them are delivered.
+func TestReferredLost(t *testing.T) {
+	const lost = 12_000 // more than one chunk takes
+	w := newWorld(t, 1)
+	d := w.run(w.config())
+	w.put(0, `{"a":1}`)
+	if _, err := w.stream.Append(t.Context(), 0, record.Segment{Ref: []byte("gone.csv"), Lines: true, Count: lost}, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.put(0, `{"a":2}`)
+	w.flush(d)
+	w.want(d, "SELECT a FROM t", "1", "2")
+	failed := w.failed()
+	if len(failed) != lost {
+		t.Fatalf("%d failed records, want %d", len(failed), lost)
+	}
+	for i, f := range failed {
+		if f.Offset != uint64(i+1) || !strings.Contains(f.Reason, "gone.csv") || f.Stage != "decode" {
+			t.Fatalf("%d: %+v", i, f)
+		}
+	}
+	w.balance(0, lost+2, 2, lost, 0)
+}

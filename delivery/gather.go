@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/function/firehose"
 	"github.com/tarn-data/tarn/stream"
 )
@@ -20,12 +19,16 @@ type gatherer struct {
 	cur     *chunk
 	sample  *chunk // the first records of a table without columns yet, not checked
 	sampled int
-	held    []*stream.Entry // by shard: read, and waiting for the next chunk
-	first   int             // the shard that fills the next chunk first, so that each has its turn
+	held    []*stream.Entry        // by shard: read, and waiting for the next chunk
+	damaged []*stream.DamagedError // likewise
+	first   int                    // the shard that fills the next chunk first, so that each has its turn
 }
 
 // readError is a failure to read, which at the end of a session is no failure.
 type readError struct{ error }
+
+// Unwrap returns the cause.
+func (e readError) Unwrap() error { return e.error }
 
 // The sample that decides a table's first columns.
 const (
@@ -65,7 +68,7 @@ func (w *Worker) open(ctx context.Context) (_ *gatherer, err error) {
 		}
 		w.compact(r)
 		g.readers = append(g.readers, r)
-		g.held = append(g.held, nil)
+		g.held, g.damaged = append(g.held, nil), append(g.damaged, nil)
 		if len(w.cfg.Functions) > 0 {
 			g.callers = append(g.callers, newCaller(w, i, r, s.next))
 		}
@@ -157,6 +160,10 @@ func (g *gatherer) fill(ctx context.Context) (found bool, err error) {
 
 // poll adds the next records of a shard, if there are any.
 func (g *gatherer) poll(ctx context.Context, shard int) (found bool, err error) {
+	if d := g.damaged[shard]; d != nil {
+		g.damaged[shard] = nil
+		return true, g.lost(shard, d)
+	}
 	if g.callers != nil {
 		e, ok, err := g.callers[shard].poll(ctx)
 		if err != nil || !ok {
@@ -367,38 +374,5 @@ func (g *gatherer) takeCalled(shard int, e *called) error {
 		s.next = rec.Position.Offset + 1
 	}
 	s.nextSeq = e.seq
-	return nil
-}
-
-// maxDamaged bounds how many records of one damaged run get a failed record each. A damaged last
-// message makes the stream skip millions of offsets, because nobody knows how many it held.
-const maxDamaged = 1000
-
-// lost accounts for records that were accepted and can not be read any more: they become failed
-// records without bytes, so that nothing disappears unseen (I3). Of a long run only the first does,
-// and names the rest, which counts as dropped. What the log came back without counts as expired.
-func (g *gatherer) lost(shard int, d *stream.DamagedError) error {
-	c, err := g.start()
-	if err != nil {
-		return err
-	}
-	g.w.cfg.Logger.Error("records of the stream cannot be read any more", "shard", shard, "from", d.From, "next", d.Next, "error", d)
-	s := &c.spans[shard]
-	now := time.Now().UTC()
-	if d.Lost { // nothing is left to keep; the owner of the stream knows and names the loss
-		c.arrived(now)
-		s.expired += d.Next - s.next
-		s.next = d.Next
-		return nil
-	}
-	reason := fmt.Sprintf("the records %d:%d to %d:%d are damaged in the stream's storage", shard, d.From, shard, d.Next-1)
-	for at := max(d.From, s.next); at < d.Next; at++ {
-		c.fail(g.w.failed(shard, at, now, stageDecode, tarn.CodeInternal, reason, nil))
-		if d.Next-d.From > maxDamaged {
-			s.lost += d.Next - at - 1
-			break
-		}
-	}
-	s.next = max(s.next, d.Next)
 	return nil
 }

@@ -207,7 +207,7 @@ func (w *world) want(r *running, query string, rows ...string) {
 // failed returns the failed records as "offset stage reason".
 func (w *world) failed() []table.FailedRecord {
 	w.t.Helper()
-	recs, err := w.store.FailedRecords(w.t.Context(), table.FailedFilter{Table: tableName, Limit: 10_000})
+	recs, err := w.store.FailedRecords(w.t.Context(), table.FailedFilter{Table: tableName, Limit: 100_000})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ type DamagedError struct {
 	Shard      int
 	From, Next uint64 // the offsets lost are From to Next-1
 	Lost       bool   // the log came back without them, see Loss; otherwise their message is damaged
+	Referred   bool   // their message is whole, and what it refers to is lost or damaged
 	Err        error  // may be nil
 }
 

@@ -67,7 +67,7 @@ func (r *Reader) part(ctx context.Context) (Entry, bool, error) {
 			case !errors.Is(err, record.ErrCorrupt):
 				return Entry{}, false, err
 			default:
-				lost := &DamagedError{Stream: r.sh.s.cfg.Name, Shard: r.sh.id, From: max(r.offset, e.Batch.Base), Next: next, Err: err}
+				lost := &DamagedError{Stream: r.sh.s.cfg.Name, Shard: r.sh.id, From: max(r.offset, e.Batch.Base), Next: next, Referred: true, Err: err}
 				r.parts, r.offset = r.parts[1:], next
 				return Entry{}, false, lost
 			}

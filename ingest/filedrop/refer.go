@@ -90,26 +90,26 @@ const maxPiece = 16 << 20
 // the lifecycle has removed the copy, and with record.ErrCorrupt when it is lost or its bytes are not those
 // that came (I5).
 func (o *Originals) Fetch(ctx context.Context, ref, buf []byte) ([]byte, []record.Member, error) {
-	corrupt := func(format string, args ...any) ([]byte, []record.Member, error) {
-		return nil, nil, fmt.Errorf("%w: "+format, append([]any{record.ErrCorrupt}, args...)...)
-	}
 	var r reference
+	corrupt := func(what string) ([]byte, []record.Member, error) {
+		return nil, nil, fmt.Errorf("%w: the original %s %s; the first of them is at line %d", record.ErrCorrupt, r.Object, what, r.Piece.From.Line)
+	}
 	if err := json.Unmarshal(ref, &r); err != nil || r.Piece.Bytes <= 0 || r.Piece.Bytes > maxPiece || r.Piece.From.Offset < 0 {
-		return corrupt("a reference of %d bytes says nothing", len(ref))
+		return nil, nil, fmt.Errorf("%w: a reference of %d bytes says nothing", record.ErrCorrupt, len(ref))
 	}
 	object, err := o.bucket.Open(ctx, r.Object)
 	if errors.Is(err, lake.ErrNotFound) || errors.Is(err, lake.ErrKey) {
 		if expired, err := o.expired(ctx, r); err != nil || expired {
 			return nil, nil, cmp.Or(err, stream.ErrExpired)
 		}
-		return corrupt("the copy of the file %s is gone", r.File)
+		return corrupt("is missing")
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	defer object.Close()
 	if r.Piece.From.Offset+r.Piece.Bytes > object.Size() {
-		return corrupt("the copy of the file %s is cut short", r.File)
+		return corrupt("is cut short")
 	}
 	piece := o.pieces.Get().(*[]byte)
 	defer o.pieces.Put(piece)
@@ -118,11 +118,11 @@ func (o *Originals) Fetch(ctx context.Context, ref, buf []byte) ([]byte, []recor
 		return nil, nil, err
 	}
 	if crc32.Checksum(*piece, castagnoli) != r.Piece.Sum {
-		return corrupt("the copy of the file %s is damaged", r.File)
+		return corrupt("is damaged")
 	}
 	records, err := decode.OpenRange(*piece, r.Read, r.Piece.From)
 	if err != nil {
-		return corrupt("%s: %v", r.File, err)
+		return corrupt("cannot be read: " + err.Error())
 	}
 	k := &chunker{records: records, bytes: math.MaxInt}
 	c := &chunk{body: buf}
@@ -130,7 +130,7 @@ func (o *Originals) Fetch(ctx context.Context, ref, buf []byte) ([]byte, []recor
 		c.body = make([]byte, 0, len(*piece)+len(*piece)/8)
 	}
 	if err := k.fill(c); err != nil || c.badAll > 0 {
-		return corrupt("the copy of the file %s has no records where the stream says so", r.File)
+		return corrupt("has no records where the stream says so")
 	}
 	return c.body, lineage(r.File, r.Hash), nil
 }
