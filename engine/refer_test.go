@@ -24,6 +24,9 @@ func TestReferredReplay(t *testing.T) {
 		t.Fatalf("%d %s", status, answer)
 	}
 	const counts = "SELECT count(*), count(DISTINCT id), max(_line) FROM curated.events"
+	if err := l.Flush(t.Context(), "events"); err != nil {
+		t.Fatal(err)
+	}
 	l.eventually(counts, "20000,20000,20000")
 	originals, _ := filepath.Glob(filepath.Join(data, "lake/raw/files/events/*/e.ndjson"))
 	if len(originals) != 1 {
