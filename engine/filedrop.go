@@ -50,16 +50,22 @@ func (e *Engine) fileSQL() (*duck.DB, error) {
 	return f.sql, err
 }
 
-// refersTo reports whether the record of a dropped file at a position of the pipeline's stream may still be
-// read there. Nobody reads the stream of a pipeline that is gone.
+// unreadRetention is for streams that no pipeline reads, so that nobody says how long they keep records: the
+// default. A pipeline that comes back, perhaps under another name, finds what it left.
+const unreadRetention = 168 * time.Hour
+
+// refersTo reports whether the record of a dropped file at a position of a stream may still be read there.
 func (e *Engine) refersTo(ctx context.Context, name string, at tarn.Position, appended time.Time) (bool, error) {
-	p := e.running.Load().byName[name]
-	if p == nil {
-		return false, nil
+	p, keep := e.running.Load().streams[name], unreadRetention
+	if p != nil {
+		keep = p.spec.Stream.Retention
 	}
 	// The last message of a shard outlives its retention.
-	if keep := p.spec.Stream.Retention; keep > 0 && e.ages.now().Sub(appended) > keep {
+	if keep > 0 && e.ages.now().Sub(appended) > keep {
 		return false, nil
+	}
+	if p == nil {
+		return true, nil
 	}
 	st, err := p.stream.State(ctx, at.Shard)
 	return st.First <= at.Offset, err

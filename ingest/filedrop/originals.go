@@ -20,10 +20,9 @@ const originalsPrefix = "raw/files/"
 // make them; nothing else deletes them (I4). It is safe for concurrent use, and all doors of a process
 // share one: a file is taken by one of them at a time, and not while its copy is removed.
 type Originals struct {
-	// Held reports whether the record at a position of a pipeline's stream, appended at that time or
-	// before, may still be read: an original that holds it is kept. nil keeps none. Set it before the
-	// first use.
-	Held func(ctx context.Context, pipeline string, at tarn.Position, appended time.Time) (bool, error)
+	// Held reports whether the record at a position of a stream, appended at that time or before, may
+	// still be read: an original that holds it is kept. nil keeps none. Set it before the first use.
+	Held func(ctx context.Context, stream string, at tarn.Position, appended time.Time) (bool, error)
 
 	db     *metadb.DB
 	bucket lake.Bucket

@@ -177,7 +177,7 @@ func (o *Originals) held(ctx context.Context, x original) (bool, error) {
 			continue
 		}
 		for _, s := range t.outcome.Shards {
-			if held, err := o.Held(ctx, x.pipeline, s.Last, metadb.Time(at)); err != nil || held {
+			if held, err := o.Held(ctx, cmp.Or(t.plan.Stream, x.pipeline), s.Last, metadb.Time(at)); err != nil || held {
 				return held, err
 			}
 		}

@@ -56,7 +56,8 @@ type plan struct {
 	Routes     []string    `json:"routes,omitempty"`
 	// Refer keeps the records where they are, in the copy of the file: the stream gets references. Read
 	// is Seekable then, and KeyPath empty.
-	Refer bool `json:"refer,omitempty"`
+	Refer  bool   `json:"refer,omitempty"`
+	Stream string `json:"stream,omitempty"` // that gets the references
 }
 
 // note says where to look for the chunks of a file: those before Next are in the stream, the others at

@@ -133,7 +133,9 @@ func (d *Door) plan(ctx context.Context, t *taken, a arrival) (err error) {
 		return faulty(err, 0)
 	}
 	t.outcome.Format = string(p.Read.Format)
-	p.Refer = p.Read.Seekable() && p.KeyPath == "" && t.size >= d.refers
+	if p.Refer = p.Read.Seekable() && p.KeyPath == "" && t.size >= d.refers; p.Refer {
+		p.Stream = d.o.Stream.Name()
+	}
 	open := func() (decode.Records, error) { return d.open(ctx, t) }
 	if err = d.route(ctx, p, t.name, t.size, open); err != nil {
 		return err
