@@ -166,3 +166,30 @@ func TestReferredLost(t *testing.T) {
 	}
 	w.balance(0, lost+2, 2, lost, 0)
 }
+
+// TestReferredFailures: a record that fails is kept as it came, not as it was rewritten for the reader; when all
+// of a reference do, it is not fetched once for each.
+func TestReferredFailures(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.config()
+	cfg.Transform = rowByRow(sqlSteps("SELECT CASE WHEN a > 0 THEN error('no') END AS x FROM records"))
+	d := w.run(cfg)
+	var lines []string
+	for i := range 300 {
+		lines = append(lines, fmt.Sprintf(`{"a":0,"a":%d,"_line":%d}`, i+1, i+1)) // the last counts
+	}
+	w.refer(0, "f.csv", lines...)
+	w.flush(d)
+	failed := w.failed()
+	if len(failed) != len(lines) {
+		t.Fatalf("%d failed records", len(failed))
+	}
+	for i, f := range failed {
+		if want := strings.TrimSuffix(lines[i], "}") + `,"_file":"f.csv"}`; string(f.Record) != want {
+			t.Fatalf("%s, want %s", f.Record, want)
+		}
+	}
+	if n := w.gotten.Load(); n > 10 {
+		t.Errorf("fetched %d times", n)
+	}
+}

@@ -247,6 +247,7 @@ func (g *gatherer) hand(ctx context.Context, out chan<- *chunk) error {
 	}
 	c := g.cur
 	g.cur = nil
+	g.w.again.forget()
 	if err := c.close(); err != nil {
 		c.discard()
 		return err

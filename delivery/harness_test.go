@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +37,8 @@ type world struct {
 	bucket lake.Bucket
 	duck   *duck.DB
 	dir    string
-	far    sync.Map // reference to record.Segment: records that lie elsewhere
+	far    sync.Map     // reference to record.Segment: records that lie elsewhere
+	gotten atomic.Int64 // how often some were fetched
 }
 
 func newWorld(t *testing.T, shards int) *world {
@@ -70,6 +72,7 @@ func newWorld(t *testing.T, shards int) *world {
 
 // fetch gets records that lie elsewhere.
 func (w *world) fetch(_ context.Context, ref, buf []byte) ([]byte, []record.Member, error) {
+	w.gotten.Add(1)
 	found, ok := w.far.Load(string(ref))
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: %s", record.ErrCorrupt, ref)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tarn-data/tarn"
-	"github.com/tarn-data/tarn/stream"
 	"github.com/tarn-data/tarn/table"
 )
 
@@ -119,6 +118,7 @@ func (w *Worker) without(ctx context.Context, c *chunk, faults []fault) (*chunk,
 		return nil, err
 	}
 	good.spans, good.input, good.failed, good.refused = c.spans, c.input, c.failed, c.refused
+	defer w.again.forget()
 	next := 0
 	err = c.eachLine(func(line int, text []byte) error {
 		r, offset := c.locate(line)
@@ -141,7 +141,7 @@ func (w *Worker) blame(ctx context.Context, c *chunk, f fault, text []byte) tabl
 	r, offset := c.locate(f.line)
 	rec := append([]byte(nil), text...)
 	if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte, while the source has it
-		if was, _, err := Original(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
+		if was, err := w.again.record(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
 			rec = was
 		}
 	}
@@ -151,32 +151,6 @@ func (w *Worker) blame(ctx context.Context, c *chunk, f fault, text []byte) tabl
 func (w *Worker) failed(shard int, offset uint64, arrive time.Time, stage string, code tarn.Code, reason string, rec []byte) table.FailedRecord {
 	return table.FailedRecord{Pipeline: w.cfg.Pipeline, Table: w.cfg.Table, Stream: w.cfg.Source.Name(), Shard: shard, Offset: offset,
 		Stage: stage, Reason: reason, Code: code, Attempts: 1, Arrival: arrive, FailedAt: time.Now().UTC(), Record: rec}
-}
-
-// Original reads one record from its source again, and when it was accepted.
-func Original(ctx context.Context, s Source, p tarn.Position) (rec []byte, arrival time.Time, err error) {
-	r, err := s.Reader(ctx, p.Shard, stream.Cursor{Offset: p.Offset})
-	if err != nil {
-		return nil, arrival, err
-	}
-	defer r.Close()
-	e, ok, err := r.Poll(ctx)
-	if err != nil {
-		return nil, arrival, err
-	}
-	if !ok {
-		return nil, arrival, fmt.Errorf("record %s is not in the stream any more", p)
-	}
-	at := e.Batch.Base
-	for _, seg := range e.Batch.Segments {
-		for i, rec := range seg.Records() {
-			if at+uint64(i) == p.Offset {
-				return append([]byte(nil), rec...), seg.Arrival, nil
-			}
-		}
-		at += uint64(seg.Count)
-	}
-	return nil, arrival, fmt.Errorf("record %s is not in the stream any more", p)
 }
 
 // tallies counts what became of the records of each shard. Rows are known for the whole chunk only;

@@ -26,6 +26,7 @@ type Worker struct {
 	tail   tail
 	input  *input
 	spares spares
+	again  originals // of records that failed otherwise than they came
 
 	plan    *plan // of the last chunk, for planned
 	planned *inputSchema
