@@ -95,7 +95,7 @@ func (g *gatherer) record(c *chunk, shard int, offset uint64, arrive time.Time, 
 		if e.Misfit != nil {
 			r := e.Misfit.Err()
 			if edited {
-				if was, err := g.w.again.record(context.Background(), g.w.cfg.Source, tarn.Position{Shard: shard, Offset: offset}); err == nil {
+				if was, _, err := g.w.again.record(context.Background(), g.w.cfg.Source, tarn.Position{Shard: shard, Offset: offset}); err == nil {
 					rec = was
 				}
 			}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/record"
 )
@@ -191,5 +192,34 @@ func TestReferredFailures(t *testing.T) {
 	}
 	if n := w.gotten.Load(); n > 10 {
 		t.Errorf("fetched %d times", n)
+	}
+}
+
+// TestAgain: records of a message are read again with one fetch, and those of the next are not mixed up with them.
+func TestAgain(t *testing.T) {
+	w := newWorld(t, 2)
+	w.refer(0, "f.csv", `{"a":1}`, `{"a":2}`)
+	w.refer(0, "f.csv", `{"a":3}`)
+	w.refer(1, "g.csv", `{"a":4}`)
+	again := delivery.Again(delivery.Live(w.stream))
+	get := func(shard, offset int, want string) {
+		t.Helper()
+		rec, arrival, err := again(t.Context(), tarn.Position{Shard: shard, Offset: uint64(offset)})
+		if err != nil || string(rec) != want || arrival.IsZero() != (want == "") {
+			t.Errorf("%s, %s, %v; want %s", rec, arrival, err, want)
+		}
+	}
+	for range 5 {
+		get(0, 0, `{"a":1,"_file":"f.csv"}`)
+		get(0, 1, `{"a":2,"_file":"f.csv"}`)
+	}
+	if n := w.gotten.Load(); n != 1 {
+		t.Errorf("fetched %d times", n)
+	}
+	get(0, 2, `{"a":3,"_file":"f.csv"}`)
+	get(1, 0, `{"a":4,"_file":"g.csv"}`)
+	get(0, 1, `{"a":2,"_file":"f.csv"}`)
+	if _, _, err := again(t.Context(), tarn.Position{Offset: 7}); err == nil {
+		t.Error("a record that is not there was read")
 	}
 }

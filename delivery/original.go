@@ -12,12 +12,14 @@ import (
 
 // Original reads one record from its source again, and when it was accepted.
 func Original(ctx context.Context, s Source, p tarn.Position) (rec []byte, arrival time.Time, err error) {
+	return new(originals).record(ctx, s, p)
+}
+
+// Again returns Original for one source and many records: it keeps the message that was read last, for those
+// beside the record. It is safe for concurrent use.
+func Again(s Source) func(ctx context.Context, p tarn.Position) (rec []byte, arrival time.Time, err error) {
 	var o originals
-	if err := o.read(ctx, s, p); err != nil {
-		return nil, arrival, err
-	}
-	at := p.Offset - o.base
-	return clone(o.records[at]), o.arrivals[at], nil
+	return func(ctx context.Context, p tarn.Position) ([]byte, time.Time, error) { return o.record(ctx, s, p) }
 }
 
 // originals are records that were read from a source again: those of one message, since it costs no more to
@@ -31,16 +33,17 @@ type originals struct {
 	arrivals []time.Time
 }
 
-// record returns a copy of one record.
-func (o *originals) record(ctx context.Context, s Source, p tarn.Position) ([]byte, error) {
+// record returns a copy of one record, and when it was accepted.
+func (o *originals) record(ctx context.Context, s Source, p tarn.Position) (rec []byte, arrival time.Time, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if p.Shard != o.shard || p.Offset < o.base || p.Offset-o.base >= uint64(len(o.records)) {
 		if err := o.read(ctx, s, p); err != nil {
-			return nil, err
+			return nil, arrival, err
 		}
 	}
-	return clone(o.records[p.Offset-o.base]), nil
+	at := p.Offset - o.base
+	return clone(o.records[at]), o.arrivals[at], nil
 }
 
 // forget frees the memory.

@@ -141,7 +141,7 @@ func (w *Worker) blame(ctx context.Context, c *chunk, f fault, text []byte) tabl
 	r, offset := c.locate(f.line)
 	rec := append([]byte(nil), text...)
 	if r.edited || w.cfg.Opaque { // keep what was accepted, to the byte, while the source has it
-		if was, err := w.again.record(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
+		if was, _, err := w.again.record(ctx, w.cfg.Source, tarn.Position{Shard: r.shard, Offset: offset}); err == nil {
 			rec = was
 		}
 	}

@@ -249,9 +249,7 @@ func (e *Engine) addWindows(x *extraction, q extract.Query, look *lookups) error
 	}
 	source := x.from.stream
 	w := extract.WindowOptions{Stream: o, Window: *spec.Window, Query: q, Extract: spec.Name, From: source.Name(), Shards: source.Shards, Ends: source.End, Dir: cfg.Dir + "-windows",
-		Record: func(ctx context.Context, p tarn.Position) ([]byte, time.Time, error) {
-			return delivery.Original(ctx, delivery.Live(source), p)
-		}}
+		Record: delivery.Again(delivery.Live(source))}
 	w.Late = func(n int, failed bool) {
 		outcome := "left_out"
 		if failed {
@@ -301,10 +299,8 @@ func (e *Engine) addStage(x *extraction, from *pipe, cfg delivery.Config) error 
 	case spec.To.Twin != "":
 		name, source := spec.To.Twin, from.stream
 		sink := extract.NewTwinSink(extract.TwinOptions{Delivery: cfg.Table, Extract: spec.Name, Stream: source.Name(), Source: x.from.stream.Name(), Store: e.store, Logger: e.log,
-			Twin: func() (*twin.Twin, error) { return e.Twin(name) },
-			Record: func(ctx context.Context, p tarn.Position) ([]byte, time.Time, error) {
-				return delivery.Original(ctx, delivery.Live(source), p)
-			}})
+			Twin:   func() (*twin.Twin, error) { return e.Twin(name) },
+			Record: delivery.Again(delivery.Live(source))})
 		cfg.Sink, x.warn = sink, sink.Warning
 	default:
 		o, err := e.streamOptions(x.to, cfg.Table)
