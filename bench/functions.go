@@ -35,8 +35,8 @@ const (
 	warmUp       = 50  // batches before the first sample, in bare loops as well: compilers need a while
 )
 
-// goEnvironment is what the host gives an executable with the default memory (package function), written
-// out for the bare loop to have the same.
+// goEnvironment is what the host gives an executable with the default memory (package function), for a bare
+// loop that has the same.
 var goEnvironment = map[string]string{"GOGC": "400", "GOMEMLIMIT": "469762048"}
 
 // language is one runtime with the same handler in it.
@@ -44,7 +44,8 @@ type language struct {
 	name    string
 	program string // what it needs on this machine
 	spec    function.Spec
-	bare    []string // command of the bare loop; the event's file and the count follow; it has spec.Environment, too
+	bare    []string          // command of the bare loop; the event's file and the count follow
+	tuned   map[string]string // what the host sets, nil for nothing
 }
 
 // languages writes the handlers to dir and returns those that this machine can run, and of each other one
@@ -58,10 +59,10 @@ func languages(ctx context.Context, dir string) (runs []language, leftOut []stri
 	bootstrap := filepath.Join(goes, "bootstrap")
 	all := []language{
 		{"Python", "python3", function.Spec{Dir: code, Runtime: function.RuntimePython, Handler: "app.handler"},
-			[]string{"python3", filepath.Join(code, "bare.py"), code, "app.handler"}},
+			[]string{"python3", filepath.Join(code, "bare.py"), code, "app.handler"}, nil},
 		{"Node", "node", function.Spec{Dir: code, Runtime: function.RuntimeNode, Handler: "app.handler"},
-			[]string{"node", filepath.Join(code, "bare.mjs"), code, "app.handler"}},
-		{"Go", "go", function.Spec{Dir: goes, Runtime: function.RuntimeProvided, Handler: "transform", Environment: goEnvironment}, []string{bootstrap}},
+			[]string{"node", filepath.Join(code, "bare.mjs"), code, "app.handler"}, nil},
+		{"Go", "go", function.Spec{Dir: goes, Runtime: function.RuntimeProvided, Handler: "transform"}, []string{bootstrap}, goEnvironment},
 	}
 	for _, l := range all {
 		why := ""
@@ -140,14 +141,20 @@ func (s *session) language(ctx context.Context, dir string, l language, file str
 	}
 	defer small.Close()
 
-	var bare, with1, with2, trip, cold []float64
+	var bare, tuned, with1, with2, trip, cold []float64
 	for run := range max(s.Runs, 3) {
 		s.Progress(fmt.Sprintf("functions: %s, run %d of %d", l.name, run+1, max(s.Runs, 3)))
-		b, err := bareLoop(ctx, l, file)
+		b, err := bareLoop(ctx, l, file, nil)
 		if err != nil {
 			return nil, err
 		}
 		bare = append(bare, b)
+		if l.tuned != nil {
+			if b, err = bareLoop(ctx, l, file, l.tuned); err != nil {
+				return nil, err
+			}
+			tuned = append(tuned, b)
+		}
 		for pool, to := range map[*function.Pool]*[]float64{one: &with1, two: &with2} {
 			took, err := transformAll(ctx, pool, batches)
 			if err != nil {
@@ -173,13 +180,18 @@ func (s *session) language(ctx context.Context, dir string, l language, file str
 		}
 	}
 	base := median(bare)
-	return []Row{
+	rows := []Row{
 		{Name: l.name + " handler, bare loop", Value: base, Unit: "records/s", Samples: bare, Note: fmt.Sprintf("%d records of %d bytes an event: decode, edit JSON, encode", batchRecords, recordBytes)},
 		Row{Name: l.name + " function, 1 worker", Note: "records to event, invocation, answer to records", Value: median(with1), Unit: "records/s", Samples: with1}.to("bare loop", base).ratioAtLeast(0.87),
 		Row{Name: l.name + " function, 2 workers", Value: median(with2), Unit: "records/s", Samples: with2}.to("bare loop", base),
 		{Name: l.name + " function, warm round trip", Value: median(trip), Unit: "ms", Samples: trip},
 		{Name: l.name + " function, cold start", Value: median(cold), Unit: "ms", Samples: cold, Note: "process start to its first request for work, sandbox included"},
-	}, nil
+	}
+	if tuned != nil {
+		rows = append(rows, Row{Name: l.name + " handler, bare loop with the host's settings", Value: median(tuned), Unit: "records/s", Samples: tuned, Note: "with the GOGC and GOMEMLIMIT that the host sets"},
+			Row{Name: l.name + " function, 1 worker, to that", Value: median(with1), Unit: "records/s", Samples: with1}.to("bare loop", median(tuned)))
+	}
+	return rows, nil
 }
 
 // startPool starts a warm pool.
@@ -246,11 +258,11 @@ func callAll(ctx context.Context, p *function.Pool, n int, call func() error) (t
 }
 
 // bareLoop returns the records a second of the handler without a host.
-func bareLoop(ctx context.Context, l language, file string) (float64, error) {
+func bareLoop(ctx context.Context, l language, file string, environment map[string]string) (float64, error) {
 	args := append(slices.Clone(l.bare[1:]), file, strconv.Itoa(batches))
 	cmd := exec.CommandContext(ctx, l.bare[0], args...)
 	cmd.Env = os.Environ()
-	for name, value := range l.spec.Environment {
+	for name, value := range environment {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	out, err := cmd.Output()
