@@ -74,11 +74,16 @@ func TestRetryExtractsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait("SELECT count(*) FROM system.failed_records", fmt.Sprint(4*records))
-	// once checks that every record is delivered or failed, once.
-	once := func() {
+	// once checks that every record is delivered or failed, once. A retry into a twin that is cut off may have
+	// written values, the same again, of records that are among the failed ones until the next retry.
+	once := func(last bool) {
 		t.Helper()
 		for name, query := range map[string]string{"extract.copies": "SELECT id FROM curated.copied", "curated.rows": "SELECT id FROM curated.rows", "extract.latest": "SELECT value_number::BIGINT AS id FROM twin.fleet"} {
 			all := "(" + query + " UNION ALL SELECT (record->>'$.id')::BIGINT FROM system.failed_records WHERE table_name = '" + name + "')"
+			if name == "extract.latest" && !last {
+				wait("SELECT count(DISTINCT id) FROM "+all, fmt.Sprint(total))
+				continue
+			}
 			wait("SELECT count(*), count(DISTINCT id) FROM "+all, fmt.Sprint(total, total))
 		}
 		verify(t, c.Base)
@@ -102,7 +107,7 @@ func TestRetryExtractsKilled(t *testing.T) {
 		retryExtracts(t, dir, 0, "t2")
 		p, c = startReady(t, dir, data)
 		if round > 0 {
-			once()
+			once(false)
 		}
 		post(20, "ts")
 		for _, name := range []string{"extract.copies", "curated.rows", "extract.latest", "windows.minutes"} {
@@ -124,7 +129,7 @@ func TestRetryExtractsKilled(t *testing.T) {
 		}
 	}
 	wantRows(t, c, "SELECT count(*) FROM system.failed_records", "0")
-	once()
+	once(true)
 	accepted := total
 	end := `{"id":-1,"t2":"2027-01-01T00:00:00Z"}` + "\n"
 	for range 2 { // completes the windows, in both shards
