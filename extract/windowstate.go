@@ -66,9 +66,6 @@ func (s *windowState) clone() windowState {
 	return c
 }
 
-// shards returns the shards that have had a record.
-func (s *windowState) shards() []int { return slices.Sorted(maps.Keys(s.Newest)) }
-
 func (s *windowState) names(key string) bool {
 	return slices.ContainsFunc(s.Segments, func(g segment) bool { return g.Key == key })
 }
