@@ -2,6 +2,7 @@ package archtest
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -34,6 +35,23 @@ func TestTree(t *testing.T) {
 	}
 	for _, fault := range check(modulePath, files) {
 		t.Error(fault)
+	}
+}
+
+// maxTracked is far more than any source or sample has, and far less than a program.
+const maxTracked = 2 << 20
+
+// TestNothingBuilt keeps what was built out of the repository.
+func TestNothingBuilt(t *testing.T) {
+	folder, _ := findModule(t)
+	out, err := exec.Command("git", "-C", folder, "ls-files", "-z").Output()
+	if err != nil {
+		t.Skip("this is no checkout: ", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		if info, err := os.Lstat(filepath.Join(folder, name)); err == nil && info.Size() > maxTracked {
+			t.Errorf("%s has %d bytes; take it out of the repository, and out of its history", name, info.Size())
+		}
 	}
 }
 
