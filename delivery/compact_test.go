@@ -53,6 +53,17 @@ func TestCompact(t *testing.T) {
 	w.balance(1, 1, 1, 0, 0)
 }
 
+// TestCompactNUL: a pushed file may have any name, also one with a zero byte, which becomes SQL text.
+func TestCompactNUL(t *testing.T) {
+	w := newWorld(t, 1)
+	d := w.run(w.config())
+	w.refer(0, "a\x00b", `{"a":1,"_line":1}`)
+	w.flush(d)
+	w.refer(0, "a\x00b", `{"a":2,"_line":2}`)
+	w.flush(d)
+	w.want(d, "SELECT a, length(_file) FROM t", "1 3", "2 3")
+}
+
 // TestCompactFailures: what becomes of a record that cannot be converted, or whose rows the user's SQL
 // refuses, is what becomes of it when it is written out.
 func TestCompactFailures(t *testing.T) {

@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -89,6 +90,9 @@ func (h *history) read(ctx context.Context, sql string, params ...any) ([]Metric
 		m := metricOf(r)
 		if m.Source == "" && m.Pipeline == "" && m.Position.Stream == "" { // the table does not say
 			m.Source = h.t.spec.Load().History
+		}
+		if m.Unit == "" { // nor of the unit
+			m.Unit = h.t.spec.Load().unit(m.Type, m.Metric)
 		}
 		out = append(out, m)
 	}
@@ -308,7 +312,7 @@ func (t *Twin) Buckets(ctx context.Context, k Key, r Range) (buckets []Bucket, m
 	}
 	for _, row := range rows {
 		buckets = append(buckets, Bucket{At: metadb.Time(integer(row["at_us"])), Count: integer(row["n"]), Min: float(row["least"]), Max: float(row["most"]),
-			Mean: float(row["mean"]), First: float(row["first"]), Last: float(row["last"]), Unit: text(row["unit"])})
+			Mean: float(row["mean"]), First: float(row["first"]), Last: float(row["last"]), Unit: cmp.Or(text(row["unit"]), t.spec.Load().unit("", k.Metric))})
 	}
 	if len(buckets) > r.Limit {
 		return buckets[:r.Limit], true, nil

@@ -42,6 +42,26 @@ func (s *Spec) declares(kind, metric string) bool {
 	return ok
 }
 
+// unit is the declared unit of a metric of a type of component, or of all types that have it when the type is
+// not known; empty when none is declared, or several are.
+func (s *Spec) unit(kind, metric string) string {
+	if kind != "" {
+		return s.Types[kind][metric].Unit
+	}
+	unit := ""
+	for _, metrics := range s.Types {
+		m, declared := metrics[metric]
+		if !declared {
+			continue
+		}
+		if m.Unit == "" || unit != "" && unit != m.Unit {
+			return ""
+		}
+		unit = m.Unit
+	}
+	return unit
+}
+
 // view is what readers see of stored values, by the schema and the clock of now. What the schema does not name any
 // more is treated as if it came now: shown, marked as unknown, or hidden. It stays in the database, and is shown
 // again when the schema allows it again.
