@@ -5,11 +5,9 @@ import (
 	"errors"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery/infer"
-	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/record"
 	"github.com/tarn-data/tarn/stream"
 )
@@ -69,23 +67,18 @@ func (g *gatherer) clashes(c *chunk, shard int, e stream.Entry) bool {
 	return false
 }
 
-// readCommon is read for lines that leave out members.
-func (p *plan) readCommon(file string, common []record.Member) string {
+// lacking is the columns of lines that leave out members.
+func (in *inputSchema) lacking(common []record.Member) tarn.Schema {
 	if common == nil {
-		return p.read(file)
+		return in.read
 	}
 	var read tarn.Schema
-	var names []string
-	for _, f := range p.input.read.Fields {
-		i := slices.IndexFunc(common, func(m record.Member) bool { return m.Name == f.Name })
-		if i >= 0 {
-			names = append(names, tarn.QuoteLiteral(common[i].Value)+"::VARCHAR AS "+tarn.QuoteIdent(f.Name))
-			continue
+	for _, f := range in.read.Fields {
+		if !slices.ContainsFunc(common, func(m record.Member) bool { return m.Name == f.Name }) {
+			read.Fields = append(read.Fields, f)
 		}
-		read.Fields = append(read.Fields, f)
-		names = append(names, tarn.QuoteIdent(f.Name))
 	}
-	return "(SELECT " + p.input.sel + " FROM (SELECT " + strings.Join(names, ", ") + " FROM " + duck.ReadNDJSON([]string{file}, read, p.bytes) + "))"
+	return read
 }
 
 // complete writes the members that the lines leave out into them.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery/infer"
+	"github.com/tarn-data/tarn/record/column"
 )
 
 // inputDocument is the name of the input schema among the table's documents. It is committed with
@@ -30,6 +31,7 @@ type inputSchema struct {
 	schema tarn.Schema // the columns of records
 	read   tarn.Schema // the columns asked of the JSON reader
 	sel    string      // the select list that makes one of the other
+	shreds *shreds
 }
 
 // input keeps the input schema of a delivery. The gatherer changes it; the committer and the status
@@ -116,6 +118,8 @@ func (in *input) refresh() {
 		in.cur.schema = tarn.Schema{Fields: []tarn.Field{{Name: "_rest", Type: tarn.Type{Kind: tarn.JSON}}}}
 		in.cur.read, in.cur.sel = in.cur.schema, "*"
 	}
+	_, able := column.Of(in.cur.read.Fields)
+	in.cur.shreds = &shreds{able: able}
 }
 
 // canWiden keeps the columns that a table is partitioned by at their type.

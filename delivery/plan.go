@@ -93,12 +93,17 @@ func cast(out tarn.Field, want tarn.Type) string {
 	return "CAST(" + e + " AS " + stored + ")"
 }
 
-// rowsOf returns the SELECT that converts the records of a chunk to the columns of the plan.
+// rowsOf returns the SELECT that converts the lines of a chunk to the columns of the plan.
 func (p *plan) rowsOf(c *chunk) string {
-	if !p.positions {
-		return p.prefix + p.readCommon(c.path, c.common) + p.suffix
+	return p.rowsFrom(c, p.around(duck.ReadNDJSON([]string{c.path}, p.input.lacking(c.common), p.bytes), c.common))
+}
+
+// rowsFrom is rowsOf over a relation of the records of a chunk in their order.
+func (p *plan) rowsFrom(c *chunk, records string) string {
+	if p.positions {
+		records = withPositions(records, p.input.schema, c.places())
 	}
-	return p.prefix + withPositions(p.readCommon(c.path, c.common), p.input.schema, c.places()) + p.suffix
+	return p.prefix + records + p.suffix
 }
 
 // rows is rowsOf for records in an NDJSON file that are converted for the sake of the errors: they come
@@ -115,7 +120,7 @@ func (p *plan) records(file string) string {
 
 // read returns the relation of what stands in an NDJSON file.
 func (p *plan) read(file string) string {
-	return "(SELECT " + p.input.sel + " FROM " + duck.ReadNDJSON([]string{file}, p.input.read, p.bytes) + ")"
+	return p.around(duck.ReadNDJSON([]string{file}, p.input.read, p.bytes), nil)
 }
 
 // breaking returns the SELECT of the lines of an NDJSON file that break a rule, with its name.

@@ -60,9 +60,12 @@ func (w tableTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) erro
 // write converts a chunk into an item. A chunk whose conversion must give a row for every record
 // and does not is a defect, and refused rather than committed short (I3).
 func (w tableTarget) write(ctx context.Context, c *chunk, p *plan, it *item, final bool) error {
-	sel := p.rowsOf(c)
-	var err error
-	if it.final = final; final {
+	it.final = final
+	err := p.converted(ctx, w.conv.db, c, func(sel string) (err error) {
+		if !final {
+			it.segs, it.rows, err = w.conv.stage(ctx, sel, p.schema())
+			return err
+		}
 		var files []table.DataFile
 		files, it.rows, err = w.conv.final(ctx, sel, p.schema(), p.parts, p.state)
 		w.newFiles.Store(int64(len(files)))
@@ -70,9 +73,8 @@ func (w tableTarget) write(ctx context.Context, c *chunk, p *plan, it *item, fin
 			it.segs = append(it.segs, newSegment(f))
 		}
 		it.schemaID = p.state.SchemaID
-	} else {
-		it.segs, it.rows, err = w.conv.stage(ctx, sel, p.schema())
-	}
+		return err
+	})
 	if err == nil {
 		err = p.complete(c, it)
 	}

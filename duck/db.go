@@ -8,6 +8,7 @@ import (
 	capi "github.com/duckdb/duckdb-go-bindings"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/record/column"
 )
 
 // DB is one embedded DuckDB. It is safe for concurrent use.
@@ -15,6 +16,8 @@ type DB struct {
 	opts  Options
 	slots chan struct{} // one per open connection
 	lines chan struct{} // one per statement that reads NDJSON
+
+	relations *relations
 
 	mu     sync.Mutex
 	cur    *instance
@@ -37,8 +40,9 @@ func Open(o Options) (*DB, error) {
 		return nil, err
 	}
 	o = o.withDefaults()
-	d := &DB{opts: o, slots: make(chan struct{}, o.MaxConns), lines: make(chan struct{}, lineReaders(o.MemoryBytes))}
-	in, err := start(o)
+	d := &DB{opts: o, slots: make(chan struct{}, o.MaxConns), lines: make(chan struct{}, lineReaders(o.MemoryBytes)),
+		relations: &relations{open: map[int64]column.Relation{}}}
+	in, err := d.start(o)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +50,7 @@ func Open(o Options) (*DB, error) {
 	return d, nil
 }
 
-func start(o Options) (*instance, error) {
+func (d *DB) start(o Options) (*instance, error) {
 	var cfg capi.Config
 	if capi.CreateConfig(&cfg) == capi.StateError {
 		return nil, &tarn.Error{Code: tarn.CodeInternal, Detail: "DuckDB can not be configured"}
@@ -73,6 +77,11 @@ func start(o Options) (*instance, error) {
 			capi.Close(&in.db)
 			return nil, &tarn.Error{Code: tarn.CodeInternal, Detail: "DuckDB refuses a setting", Err: fmt.Errorf("%s: %s", sql, msg)}
 		}
+	}
+	if err := d.relations.register(c); err != nil {
+		capi.Disconnect(&c)
+		capi.Close(&in.db)
+		return nil, err
 	}
 	in.refs, in.idle = 1, []capi.Connection{c}
 	return in, nil
@@ -140,7 +149,7 @@ func (d *DB) take() (*Conn, error) {
 		return nil, &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the SQL engine is closed"}
 	}
 	if d.cur.dead { // replaced after a fatal error
-		in, err := start(d.opts)
+		in, err := d.start(d.opts)
 		if err != nil {
 			return nil, err
 		}

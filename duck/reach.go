@@ -16,7 +16,7 @@ func (d *DB) Reach(dirs []string) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	in, err := start(o)
+	in, err := d.start(o)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,185 @@
+package duck
+
+/*
+#include <stdint.h>
+#include <stdlib.h>
+
+extern void duckdb_unsafe_vector_assign_string_element_len(void *vector, uint64_t index, const char *text, uint64_t length);
+
+typedef struct { int32_t start, length; } tarn_text;
+
+// One call for a column, since a call from Go costs as much as a text does.
+static void tarn_assign_texts(void *vector, const tarn_text *texts, const uint64_t *valid, uint64_t rows, const char *source, const char *unescaped) {
+	for (uint64_t i = 0; i < rows; i++) {
+		if (valid[i >> 6] >> (i & 63) & 1) {
+			const char *at = texts[i].start >= 0 ? source + texts[i].start : unescaped + (-1 - texts[i].start);
+			duckdb_unsafe_vector_assign_string_element_len(vector, i, at, (uint64_t)texts[i].length);
+		}
+	}
+}
+*/
+import "C"
+
+import (
+	"fmt"
+	"math/bits"
+	"runtime/cgo"
+	"unsafe"
+
+	capi "github.com/duckdb/duckdb-go-bindings"
+
+	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/record/column"
+)
+
+// scan is one reading of a relation by a statement.
+type scan struct {
+	reader    column.Reader
+	batch     column.Batch
+	projected []int // the columns that the statement wants, in its order
+}
+
+//export tarnRelationBind
+func tarnRelationBind(info unsafe.Pointer) {
+	b := capi.BindInfo{Ptr: info}
+	defer guard(func(why string) { capi.BindSetError(b, why) })
+	v := capi.BindGetParameter(b, 0)
+	defer capi.DestroyValue(&v)
+	r := inCell(capi.BindGetExtraInfo(b)).(*relations).find(capi.GetInt64(v))
+	if r == nil {
+		capi.BindSetError(b, "there is no such relation")
+		return
+	}
+	for _, f := range r.Fields() {
+		t := logicalType(f.Type)
+		capi.BindAddResultColumn(b, f.Name, t)
+		capi.DestroyLogicalType(&t)
+	}
+	capi.BindSetBindData(b, newCell(r), relationRelease())
+}
+
+//export tarnRelationInit
+func tarnRelationInit(info unsafe.Pointer) {
+	in := capi.InitInfo{Ptr: info}
+	defer guard(func(why string) { capi.InitSetError(in, why) })
+	r := inCell(capi.InitGetBindData(in)).(column.Relation)
+	columns, ok := column.Of(r.Fields())
+	if !ok {
+		capi.InitSetError(in, "a column has a type that relations do not have")
+		return
+	}
+	s := &scan{batch: column.Batch{Columns: columns}}
+	for _, c := range columns {
+		c.Unused = true
+	}
+	for i := range capi.InitGetColumnCount(in) {
+		if at := int(capi.InitGetColumnIndex(in, i)); at < len(columns) {
+			columns[at].Unused = false
+			prepare(columns[at])
+			s.projected = append(s.projected, at)
+		} else {
+			s.projected = append(s.projected, -1) // a row id, which nobody reads
+		}
+	}
+	capi.InitSetMaxThreads(in, 1) // rows keep their order
+	reader, err := r.Open()
+	if err != nil {
+		capi.InitSetError(in, err.Error())
+		return
+	}
+	s.reader = reader
+	capi.InitSetInitData(in, newCell(s), relationRelease())
+}
+
+// prepare gives columns the memory that DuckDB has no place for.
+func prepare(c *column.Column) {
+	if c.Kind == tarn.String {
+		c.Texts = make([]column.Text, column.Rows)
+	}
+	for _, k := range c.Children {
+		prepare(k)
+	}
+}
+
+//export tarnRelationScan
+func tarnRelationScan(info, out unsafe.Pointer) {
+	f, chunk := capi.FunctionInfo{Ptr: info}, capi.DataChunk{Ptr: out}
+	defer guard(func(why string) { capi.FunctionSetError(f, why) })
+	s := inCell(capi.FunctionGetInitData(f)).(*scan)
+	s.batch.Reset()
+	for i, at := range s.projected {
+		if at >= 0 {
+			place(s.batch.Columns[at], capi.DataChunkGetVector(chunk, capi.IdxT(i)))
+		}
+	}
+	rows, err := s.reader.Next(&s.batch)
+	if err != nil {
+		capi.FunctionSetError(f, err.Error())
+		return
+	}
+	for i, at := range s.projected {
+		if at >= 0 {
+			s.finish(s.batch.Columns[at], capi.DataChunkGetVector(chunk, capi.IdxT(i)), rows)
+		}
+	}
+	capi.DataChunkSetSize(chunk, capi.IdxT(rows))
+}
+
+// place lets a column write into a vector.
+func place(c *column.Column, v capi.Vector) {
+	switch c.Kind {
+	case tarn.Boolean:
+		c.Bools = vectorOf[bool](v)
+	case tarn.Int:
+		c.Ints = vectorOf[int32](v)
+	case tarn.Long, tarn.TimestampTZ:
+		c.Longs = vectorOf[int64](v)
+	case tarn.Double:
+		c.Doubles = vectorOf[float64](v)
+	case tarn.Struct:
+		for i, k := range c.Children {
+			place(k, capi.StructVectorGetChild(v, capi.IdxT(i)))
+		}
+	}
+}
+
+func vectorOf[T any](v capi.Vector) []T {
+	return unsafe.Slice((*T)(capi.VectorGetData(v)), column.Rows)
+}
+
+// finish hands over what stands in no vector yet: texts, and which rows are NULL.
+func (s *scan) finish(c *column.Column, v capi.Vector, rows int) {
+	if c.Kind == tarn.String && rows > 0 {
+		C.tarn_assign_texts(v.Ptr, (*C.tarn_text)(unsafe.Pointer(&c.Texts[0])), (*C.uint64_t)(unsafe.Pointer(&c.Valid[0])), C.uint64_t(rows),
+			(*C.char)(unsafe.Pointer(unsafe.SliceData(s.batch.Source))), (*C.char)(unsafe.Pointer(unsafe.SliceData(s.batch.Unescaped))))
+	}
+	for i, k := range c.Children {
+		s.finish(k, capi.StructVectorGetChild(v, capi.IdxT(i)), rows)
+	}
+	words := c.Valid[:(rows+63)/64]
+	valid := 0
+	for _, w := range words {
+		valid += bits.OnesCount64(w)
+	}
+	if valid < rows {
+		capi.VectorEnsureValidityWritable(v)
+		copy(unsafe.Slice((*uint64)(capi.VectorGetValidity(v)), len(words)), words)
+	}
+}
+
+//export tarnRelationRelease
+func tarnRelationRelease(cell unsafe.Pointer) {
+	h := cgo.Handle(*(*C.uintptr_t)(cell))
+	if s, ok := h.Value().(*scan); ok {
+		_ = s.reader.Close() // it was read only
+	}
+	h.Delete()
+	C.free(cell)
+}
+
+// guard turns a panic into an error: DuckDB's frames are below.
+func guard(fail func(why string)) {
+	if r := recover(); r != nil {
+		fail(fmt.Sprintf("reading a relation failed: %v", r))
+	}
+}
