@@ -18,7 +18,8 @@
 //
 // # The way of a file
 //
-//  1. It is hashed and copied to raw/files/PIPELINE/HASH/NAME in the lake, durably (I5).
+//  1. It is copied to raw/files/PIPELINE/HASH/NAME in the lake, durably, and the copy hashed (I5). Nobody else can
+//     write to the copy, see docs/adr/0019-take-over.md.
 //  2. How to read it is found out (package decode), the conditions of the deliveries are asked, and both
 //     are written into the metadata database with the ends of the stream's shards.
 //  3. Its records are read from the copy, given the members _line, _file and _file_hash, cut into chunks

@@ -32,7 +32,7 @@ func (d *Door) drop(ctx context.Context, info fs.FileInfo) error {
 	if !d.unchanged(f, info) {
 		return errChanged
 	}
-	copied, err := d.copyOf(ctx, f)
+	copied, err := d.copyOf(ctx, f, info.Size())
 	if err != nil {
 		return err
 	}

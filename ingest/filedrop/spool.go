@@ -21,6 +21,10 @@ const hashDigits = 32
 // while more is copied takes a fraction of the time of one wait at the end.
 const syncBytes = 16 << 20
 
+// pieceBytes is how much is read, written and hashed at a time. Larger pieces take more time of the processor: Linux
+// looks for larger pages to cache them in.
+const pieceBytes = 64 << 10
+
 // spooled is a copy of a file that the door owns, on its way to the zone raw.
 type spooled struct {
 	path string
@@ -31,59 +35,26 @@ type spooled struct {
 // remove removes a copy that was not moved to the zone raw.
 func (s spooled) remove() { _ = os.Remove(s.path) }
 
-// spool writes a body to a file, hashing it on the way: files are larger than memory (I8).
+// spool writes a pushed body to a file and hashes it on the way: files are larger than memory (I8).
 func (d *Door) spool(ctx context.Context, body io.Reader) (spooled, error) {
-	h := sha256.New()
-	return d.write(h, func(f *os.File) (int64, error) {
-		to := io.MultiWriter(h, admitted{f, d.o.Admit})
-		return io.CopyBuffer(struct{ io.Writer }{to}, reading{ctx, body}, make([]byte, 256<<10))
+	return d.write(func(f *os.File, h hash.Hash) (int64, error) {
+		return pour(admitted{f, d.o.Admit}, h, reading{ctx, body}, pieceBytes)
 	})
 }
 
-// copyOf copies an open file and hashes it at the same time. The kernel makes the copy, which costs
-// nothing where the filesystem can share blocks.
-func (d *Door) copyOf(ctx context.Context, src *os.File) (spooled, error) {
-	info, err := src.Stat()
-	if err != nil {
-		return spooled{}, err
-	}
-	h := sha256.New()
-	return d.write(h, func(f *os.File) (int64, error) {
-		var hashing sync.WaitGroup
-		var hashed int64
-		var herr error
-		hashing.Go(func() {
-			hashed, herr = io.CopyBuffer(struct{ io.Writer }{h}, reading{ctx, io.NewSectionReader(src, 0, info.Size())}, make([]byte, min(info.Size()+1, 256<<10)))
-		})
-		copied, err := d.copyPieces(ctx, f, src, info.Size())
-		hashing.Wait()
-		if err == nil && herr == nil && (hashed != info.Size() || copied != info.Size()) {
-			err = errChanged
+// copyOf copies an open file of that size and hashes the copy. Of a file that got longer, some of what is
+// behind the size is copied too.
+func (d *Door) copyOf(ctx context.Context, src *os.File, size int64) (spooled, error) {
+	return d.write(func(f *os.File, h hash.Hash) (int64, error) {
+		if size > pieceBytes && clone(f, src) == nil { // nothing was copied; later writes to src leave f as it is
+			return io.CopyBuffer(h, reading{ctx, f}, make([]byte, pieceBytes))
 		}
-		return copied, errors.Join(err, herr)
+		return pour(admitted{f, d.o.Admit}, h, reading{ctx, io.LimitReader(src, size+1)}, int(min(size+1, pieceBytes)))
 	})
 }
 
-// copyPieces copies src to its end, or past the size at which it should have ended.
-func (d *Door) copyPieces(ctx context.Context, dst, src *os.File, size int64) (copied int64, err error) {
-	for copied <= size {
-		if err := errors.Join(d.o.Admit(), ctx.Err()); err != nil {
-			return copied, err
-		}
-		n, err := io.CopyN(dst, src, syncBytes)
-		copied += n
-		if err == io.EOF {
-			return copied, nil
-		}
-		if err != nil {
-			return copied, err
-		}
-	}
-	return copied, nil
-}
-
-// write makes a file in the spool folder that fill fills. h has then seen its content.
-func (d *Door) write(h hash.Hash, fill func(*os.File) (int64, error)) (s spooled, err error) {
+// write makes a file in the spool folder that fill fills and hashes.
+func (d *Door) write(fill func(*os.File, hash.Hash) (int64, error)) (s spooled, err error) {
 	if err := os.MkdirAll(d.o.Spool, 0o755); err != nil {
 		return s, err
 	}
@@ -93,13 +64,46 @@ func (d *Door) write(h hash.Hash, fill func(*os.File) (int64, error)) (s spooled
 		return s, err
 	}
 	stop := keepSyncing(f)
-	s.size, err = fill(f)
+	h := sha256.New()
+	s.size, err = fill(f, h)
 	if err = errors.Join(err, stop(), f.Close()); err != nil {
 		s.remove()
 		return s, err
 	}
 	s.hash = hex.EncodeToString(h.Sum(nil))[:hashDigits]
 	return s, nil
+}
+
+// pour copies src to dst in pieces and hashes each while it is written. What was read once is what is kept and
+// what is hashed, so that the hash is that of the copy whoever writes to src (I5).
+func pour(dst io.Writer, h hash.Hash, src io.Reader, piece int) (copied int64, err error) {
+	free, full := make(chan []byte, 2), make(chan []byte, 2)
+	free <- make([]byte, piece)
+	free <- make([]byte, piece)
+	var hashing sync.WaitGroup
+	hashing.Go(func() {
+		for b := range full {
+			_, _ = h.Write(b) // a hash takes everything
+			free <- b[:piece]
+		}
+	})
+	defer hashing.Wait()
+	defer close(full)
+	for {
+		b := <-free
+		n, end := io.ReadFull(src, b)
+		full <- b[:n]
+		if _, err := dst.Write(b[:n]); err != nil {
+			return copied, err
+		}
+		copied += int64(n)
+		switch {
+		case end == io.EOF || end == io.ErrUnexpectedEOF:
+			return copied, nil
+		case end != nil:
+			return copied, end
+		}
+	}
 }
 
 // keepSyncing writes a growing file through to the disk until stop is called, whenever syncBytes have

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package filedrop
+
+import (
+	"errors"
+	"os"
+)
+
+// clone is for Linux.
+func clone(dst, src *os.File) error { return errors.ErrUnsupported }
