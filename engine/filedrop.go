@@ -150,7 +150,7 @@ func takenRows(ctx context.Context, e *Engine) ([][]any, error) {
 		if t.Original != "" {
 			original = e.bucket.URL(t.Original)
 		}
-		rows = append(rows, []any{t.Pipeline, t.File, t.Hash, t.Take, t.Bytes, t.Format, t.Accepted, t.Rejected, t.State, code, fault,
+		rows = append(rows, []any{t.Pipeline, t.File, t.Hash, t.Algorithm, t.Take, t.Bytes, t.Format, t.Accepted, t.Rejected, t.State, code, fault,
 			t.ModifiedAt, t.TakenAt, timeOrNull(t.FinishedAt), original})
 		return nil
 	})

@@ -47,7 +47,7 @@ func systemTables() map[string]systemTable {
 			col("records", l), col("rows", l), col("failed", l), col("lag_records", l), col("tail_rows", l), col("last_commit", ts), col("last_error", s)), pipelineRows},
 		"runs": {columns(col("pipeline", s), col("run", l), col("function", s), col("slot", ts), col("state", s), col("attempts", l), col("records", l),
 			col("rejected", l), col("rejects", js), col("code", s), col("error", s), col("started_at", ts), col("finished_at", ts)), runRows},
-		"taken_files": {columns(col("pipeline", s), col("file", s), col("hash", s), col("take", l), col("size", l), col("format", s), col("accepted", l),
+		"taken_files": {columns(col("pipeline", s), col("file", s), col("hash", s), col("algorithm", s), col("take", l), col("size", l), col("format", s), col("accepted", l),
 			col("rejected", l), col("state", s), col("code", s), col("error", s), col("modified_at", ts), col("taken_at", ts), col("finished_at", ts),
 			col("original", s)), takenRows},
 		"failed_records": {columns(col("id", l), col("pipeline", s), col("table_name", s), col("delivery", s), col("stream", s), col("position", s), col("stage", s),

@@ -18,7 +18,7 @@ type RunDoc struct {
 // RunFile is what came of one file.
 type RunFile struct {
 	File      string      `json:"file"`
-	Hash      string      `json:"hash" doc:"The first 32 hexadecimal digits of the SHA-256 of the file, as in the column _file_hash"`
+	Hash      string      `json:"hash" doc:"The first 32 hexadecimal digits of the BLAKE3 of the file, as in the column _file_hash; of its SHA-256 when an older version took it first"`
 	Bytes     int64       `json:"bytes"`
 	Format    string      `json:"format,omitempty"`
 	Duplicate bool        `json:"duplicate,omitempty" doc:"The same bytes were taken before; the counts are those of then, and nothing was added"`

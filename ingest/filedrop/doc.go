@@ -7,7 +7,7 @@
 //
 // # What a file is
 //
-// A file is what its bytes are: within a pipeline the first 128 bits of their SHA-256 name it. The same
+// A file is what its bytes are: within a pipeline the first 128 bits of their BLAKE3 name it. The same
 // name with other bytes is another file. The same bytes under another name are taken once; the second
 // file is moved to done/ with a .duplicate.json beside it. A push may ask for the same bytes again.
 //

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	b3 "lukechampine.com/blake3"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/lake"
@@ -224,7 +224,7 @@ type brokenReader struct{}
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the line is cut") }
 
 func hashOf(text string) string {
-	sum := sha256.Sum256([]byte(text))
+	sum := b3.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])[:hashDigits]
 }
 

@@ -40,20 +40,23 @@ func (d *Door) drop(ctx context.Context, info fs.FileInfo) error {
 	if copied.size != info.Size() || !d.unchanged(f, info) {
 		return errChanged
 	}
+	if copied, err = d.named(ctx, copied); err != nil {
+		return err
+	}
 	release, err := d.claim(ctx, copied.hash)
 	if err != nil {
 		return err
 	}
 	defer release()
-	t, err := d.take(ctx, arrival{spooled: copied, name: named(info), modified: info.ModTime(), hints: d.o.Hints})
+	t, err := d.take(ctx, arrival{spooled: copied, name: textOf(info), modified: info.ModTime(), hints: d.o.Hints})
 	if err != nil {
 		return err
 	}
 	return d.clear(info, t)
 }
 
-// named is the name of a file as text: names may be any bytes, and JSON and databases take UTF-8 only.
-func named(info fs.FileInfo) string { return strings.ToValidUTF8(info.Name(), "\uFFFD") }
+// textOf is the name of a file as text: names may be any bytes, and JSON and databases take UTF-8 only.
+func textOf(info fs.FileInfo) string { return strings.ToValidUTF8(info.Name(), "\uFFFD") }
 
 // unchanged reports whether the open file, and what its name now leads to, still are what was seen.
 func (d *Door) unchanged(f *os.File, seen fs.FileInfo) bool {
@@ -74,7 +77,7 @@ func (d *Door) clear(info fs.FileInfo, t *taken) error {
 			return err
 		}
 		return d.move(info, failedFolder, t.hash)
-	case t.outcome.Duplicate && !(t.name == named(info) && t.modified.Equal(info.ModTime())):
+	case t.outcome.Duplicate && !(t.name == textOf(info) && t.modified.Equal(info.ModTime())):
 		// Of the very file that was taken, a crash kept it from being moved.
 		doc := map[string]any{"file": info.Name(), "hash": t.hash, "taken_as": t.name, "taken_at": t.takenAt}
 		if err := d.writeBeside(doneFolder, info.Name(), t.hash, ".duplicate.json", doc); err != nil {

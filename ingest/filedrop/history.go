@@ -13,6 +13,7 @@ import (
 type TakenFile struct {
 	Pipeline   string
 	Outcome           // of a file that is being taken only File, Hash, Bytes, Take and Format
+	Algorithm  string // of the hash: blake3, or sha256 for a file that an older version took first
 	State      string // taking, done or failed
 	ModifiedAt time.Time
 	TakenAt    time.Time
@@ -28,7 +29,7 @@ func (o *Originals) Count(ctx context.Context) (n int, err error) {
 
 // Each calls f with every file that was taken, in order of pipeline and time, until f returns an error.
 func (o *Originals) Each(ctx context.Context, f func(TakenFile) error) error {
-	rows, err := o.db.Query(ctx, "SELECT pipeline, hash, take, name, size, modified, state, outcome, taken_at, finished_at, original_gone FROM taken_files ORDER BY pipeline, taken_at, hash, take")
+	rows, err := o.db.Query(ctx, "SELECT pipeline, hash, algorithm, take, name, size, modified, state, outcome, taken_at, finished_at, original_gone FROM taken_files ORDER BY pipeline, taken_at, hash, take")
 	if err != nil {
 		return fmt.Errorf("read taken files: %w", err)
 	}
@@ -39,7 +40,7 @@ func (o *Originals) Each(ctx context.Context, f func(TakenFile) error) error {
 		var take int
 		var modified, taken, finished, gone int64
 		var outcome []byte
-		if err := rows.Scan(&t.Pipeline, &x.hash, &take, &x.name, &x.size, &modified, &t.State, &outcome, &taken, &finished, &gone); err != nil {
+		if err := rows.Scan(&t.Pipeline, &x.hash, &t.Algorithm, &take, &x.name, &x.size, &modified, &t.State, &outcome, &taken, &finished, &gone); err != nil {
 			return fmt.Errorf("read taken files: %w", err)
 		}
 		if err := json.Unmarshal(outcome, &t.Outcome); err != nil {

@@ -53,7 +53,8 @@ func TestStopsAnywhere(t *testing.T) {
 		}
 		slices.Sort(want)
 		stops := rapid.SliceOfN(rapid.IntRange(0, 60), 0, 5).Draw(rt, "stops after ms")
-		for _, ms := range append(stops, -1) {
+		upgrade := rapid.IntRange(0, len(stops)).Draw(rt, "doors that name by SHA-256") // as older versions did
+		for i, ms := range append(stops, -1) {
 			openStream()
 			d, err := New(s.o)
 			if err != nil {
@@ -62,6 +63,9 @@ func TestStopsAnywhere(t *testing.T) {
 			d.o.Settle, d.chunk = time.Millisecond, 2_000
 			if refers {
 				d.refers, d.chunkRefers = 1, 1
+			}
+			if i < upgrade {
+				d.hashes = bySHA256
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			ended := make(chan struct{})

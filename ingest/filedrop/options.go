@@ -121,6 +121,7 @@ type Door struct {
 	chunk       int // bytes of a chunk at most
 	refers      int64
 	chunkRefers int // bytes from which files, and chunks of them, are referred to
+	hashes      algorithm
 
 	life context.Context // ends with Run; ends pushes too
 	end  context.CancelFunc
@@ -137,7 +138,7 @@ func New(o Options) (*Door, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Door{o: o.withDefaults(), chunk: chunkBytes, refers: referBytes, chunkRefers: referChunkBytes, referring: semaphore.NewWeighted(1)}
+	d := &Door{o: o.withDefaults(), chunk: chunkBytes, refers: referBytes, chunkRefers: referChunkBytes, hashes: byBLAKE3, referring: semaphore.NewWeighted(1)}
 	d.life, d.end = context.WithCancel(context.Background())
 	return d, nil
 }

@@ -80,6 +80,7 @@ type Removed struct {
 // original is one object: the copy of a file that came once or more under one name.
 type original struct {
 	pipeline, hash, name string
+	algorithm            algorithm // set where it is verified
 	size                 int64
 	at                   int64 // when it was taken last, microseconds
 }

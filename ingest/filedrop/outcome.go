@@ -9,7 +9,7 @@ import (
 // Outcome is what came of one file.
 type Outcome struct {
 	File      string  `json:"file"`
-	Hash      string  `json:"hash"` // the first 32 hexadecimal digits of the SHA-256
+	Hash      string  `json:"hash"` // the first 32 hexadecimal digits of its BLAKE3; of its SHA-256 when an older version took it first
 	Bytes     int64   `json:"bytes"`
 	Format    string  `json:"format,omitempty"`
 	Duplicate bool    `json:"duplicate,omitempty"` // the same bytes were taken before; these are the figures of then

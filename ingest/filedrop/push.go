@@ -53,6 +53,10 @@ func (d *Door) pushed(ctx context.Context, name string, f spooled, o PushOptions
 		return nil, err
 	}
 	defer d.o.Slots.Release(slots(f.size))
+	f, err := d.named(ctx, f)
+	if err != nil {
+		return nil, err
+	}
 	release, err := d.claim(ctx, f.hash)
 	if err != nil {
 		return nil, err

@@ -3,8 +3,6 @@ package filedrop
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"hash"
 	"io"
@@ -13,9 +11,6 @@ import (
 	"sync"
 	"time"
 )
-
-// hashDigits is how many hexadecimal digits of the SHA-256 name a file.
-const hashDigits = 32
 
 // syncBytes is how much of a copy is written before the disk is told to keep it. Waiting for the disk
 // while more is copied takes a fraction of the time of one wait at the end.
@@ -27,9 +22,10 @@ const pieceBytes = 64 << 10
 
 // spooled is a copy of a file that the door owns, on its way to the zone raw.
 type spooled struct {
-	path string
-	hash string
-	size int64
+	path      string
+	hash      string
+	algorithm algorithm
+	size      int64
 }
 
 // remove removes a copy that was not moved to the zone raw.
@@ -64,13 +60,14 @@ func (d *Door) write(fill func(*os.File, hash.Hash) (int64, error)) (s spooled, 
 		return s, err
 	}
 	stop := keepSyncing(f)
-	h := sha256.New()
+	s.algorithm = d.hashes
+	h := s.algorithm.new()
 	s.size, err = fill(f, h)
 	if err = errors.Join(err, stop(), f.Close()); err != nil {
 		s.remove()
 		return s, err
 	}
-	s.hash = hex.EncodeToString(h.Sum(nil))[:hashDigits]
+	s.hash = digits(h)
 	return s, nil
 }
 

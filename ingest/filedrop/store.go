@@ -25,14 +25,15 @@ const (
 // taken is one row of taken_files: a file that the pipeline has taken.
 type taken struct {
 	id
-	name     string
-	size     int64
-	modified time.Time // of the dropped file
-	state    state
-	plan     plan
-	note     note
-	outcome  Outcome
-	takenAt  time.Time
+	algorithm algorithm // of its hash
+	name      string
+	size      int64
+	modified  time.Time // of the dropped file
+	state     state
+	plan      plan
+	note      note
+	outcome   Outcome
+	takenAt   time.Time
 }
 
 // id names a file within the pipeline.
@@ -83,7 +84,7 @@ func (d *Door) unfinished(ctx context.Context) ([]*taken, error) {
 }
 
 func (d *Door) rows(ctx context.Context, where string, arg any) ([]*taken, error) {
-	rows, err := d.o.DB.Query(ctx, "SELECT hash, take, name, size, modified, state, plan, note, outcome, taken_at FROM taken_files WHERE pipeline = ? AND "+where, d.o.Pipeline, arg)
+	rows, err := d.o.DB.Query(ctx, "SELECT hash, take, algorithm, name, size, modified, state, plan, note, outcome, taken_at FROM taken_files WHERE pipeline = ? AND "+where, d.o.Pipeline, arg)
 	if err != nil {
 		return nil, fmt.Errorf("read taken files: %w", err)
 	}
@@ -103,7 +104,7 @@ func scanTaken(rows *sql.Rows) (*taken, error) {
 	var t taken
 	var modified, at int64
 	var p, n, o []byte
-	if err := rows.Scan(&t.hash, &t.take, &t.name, &t.size, &modified, &t.state, &p, &n, &o, &at); err != nil {
+	if err := rows.Scan(&t.hash, &t.take, &t.algorithm, &t.name, &t.size, &modified, &t.state, &p, &n, &o, &at); err != nil {
 		return nil, err
 	}
 	t.modified, t.takenAt = time.Unix(0, modified), metadb.Time(at)
@@ -121,8 +122,8 @@ func (d *Door) insert(ctx context.Context, t *taken) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM taken_files WHERE pipeline = ? AND hash = ? AND take = ?", d.o.Pipeline, t.hash, t.take); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, "INSERT INTO taken_files (pipeline, hash, take, name, size, modified, state, plan, note, outcome, taken_at, finished_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
-			d.o.Pipeline, t.hash, t.take, t.name, t.size, t.modified.UnixNano(), string(t.state), p, n, o, metadb.Micros(t.takenAt))
+		_, err := tx.Exec(ctx, "INSERT INTO taken_files (pipeline, hash, take, algorithm, name, size, modified, state, plan, note, outcome, taken_at, finished_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+			d.o.Pipeline, t.hash, t.take, string(t.algorithm), t.name, t.size, t.modified.UnixNano(), string(t.state), p, n, o, metadb.Micros(t.takenAt))
 		return err
 	})
 }

@@ -49,7 +49,7 @@ func (d *Door) take(ctx context.Context, a arrival) (*taken, error) {
 		t.state = taking
 		return t, d.finish(ctx, t)
 	}
-	next := &taken{id: id{hash: a.hash}, name: a.name, size: a.size, modified: a.modified, state: taking, takenAt: d.o.Clock()}
+	next := &taken{id: id{hash: a.hash}, algorithm: a.algorithm, name: a.name, size: a.size, modified: a.modified, state: taking, takenAt: d.o.Clock()}
 	if t != nil {
 		next.take = t.take
 		if t.state == done || a.again {

@@ -2,8 +2,6 @@ package filedrop
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +38,7 @@ func (o *Originals) Verify(ctx context.Context, read func(bytes int64), bad func
 
 // page lists the originals behind one, and the take of the last.
 func (o *Originals) page(ctx context.Context, after original, take int) (page []original, last int, err error) {
-	rows, err := o.db.Query(ctx, `SELECT pipeline, hash, name, size, take FROM taken_files WHERE original_gone = 0 AND state <> 'taking'
+	rows, err := o.db.Query(ctx, `SELECT pipeline, hash, algorithm, name, size, take FROM taken_files WHERE original_gone = 0 AND state <> 'taking'
 		AND (pipeline > ? OR pipeline = ? AND (hash > ? OR hash = ? AND take > ?)) ORDER BY pipeline, hash, take LIMIT ?`,
 		after.pipeline, after.pipeline, after.hash, after.hash, take, expirePage)
 	if err != nil {
@@ -49,7 +47,7 @@ func (o *Originals) page(ctx context.Context, after original, take int) (page []
 	defer rows.Close()
 	for rows.Next() {
 		var x original
-		if err := rows.Scan(&x.pipeline, &x.hash, &x.name, &x.size, &last); err != nil {
+		if err := rows.Scan(&x.pipeline, &x.hash, &x.algorithm, &x.name, &x.size, &last); err != nil {
 			return nil, 0, err
 		}
 		page = append(page, x)
@@ -82,14 +80,14 @@ func (o *Originals) verify(ctx context.Context, x original, read bool) (string, 
 	if !read {
 		return "", nil
 	}
-	h := sha256.New()
+	h := x.algorithm.new()
 	if _, err := io.CopyBuffer(h, reading{ctx, object}, make([]byte, 256<<10)); err != nil {
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
 		return "the original cannot be read", nil
 	}
-	if hex.EncodeToString(h.Sum(nil))[:hashDigits] != x.hash {
+	if digits(h) != x.hash {
 		return "the original is damaged: its bytes are not those that came", nil
 	}
 	return "", nil
