@@ -14,10 +14,12 @@ import (
 // fit are copied as they are, without a look at each.
 func (g *gatherer) segment(c *chunk, shard int, base uint64, seg *record.Segment, skip int) error {
 	if g.compacts(c, seg, skip) {
-		c.common = seg.Common
+		c.common, c.form = seg.Common, seg.Form
 		return c.addLines(shard, base, seg.Arrival, seg.Count, seg.Payload)
 	}
-	seg.Complete()
+	if err := seg.Complete(); err != nil {
+		return err
+	}
 	switch {
 	case g.w.cfg.Opaque:
 		return g.opaque(c, shard, base, seg, skip)

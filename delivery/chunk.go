@@ -50,6 +50,7 @@ type chunk struct {
 	started time.Time
 	input   *inputSchema    // covers every record of the chunk
 	common  []record.Member // that every line lacks, see compact.go
+	form    record.Form     // of the lines, nil for JSON
 	sealed  bool            // takes no more records
 }
 

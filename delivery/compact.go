@@ -28,7 +28,10 @@ func (w *Worker) compact(r Reader) {
 // compacts reports whether a segment but its first skip records can go into the chunk without its common
 // members: it has some, its records fit as they stand, and the chunk has no others.
 func (g *gatherer) compacts(c *chunk, seg *record.Segment, skip int) bool {
-	if len(seg.Common) == 0 || skip > 0 || g.sample != nil || seg.ShapesOverflow || c.common == nil && c.lines > 0 || c.common != nil && !slices.Equal(c.common, seg.Common) {
+	if len(seg.Common) == 0 || skip > 0 || g.sample != nil || seg.ShapesOverflow || c.common == nil && c.lines > 0 || c.common != nil && !(slices.Equal(c.common, seg.Common) && sameForm(c.form, seg.Form)) {
+		return false
+	}
+	if seg.Form != nil && !g.w.input.version().shreds.able { // a reader of JSON would get the lines
 		return false
 	}
 	for _, ref := range seg.Shapes {
@@ -48,6 +51,10 @@ func (g *gatherer) compacts(c *chunk, seg *record.Segment, skip int) bool {
 		}
 	}
 	return texts < len(read) // a reader needs a column
+}
+
+func sameForm(a, b record.Form) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.Equal(b)
 }
 
 // clashes reports whether the chunk must end before the entry, because its lines leave out members that
@@ -81,7 +88,7 @@ func (in *inputSchema) lacking(common []record.Member) tarn.Schema {
 	return read
 }
 
-// complete writes the members that the lines leave out into them.
+// complete makes records of the lines, with the members that they leave out.
 func (c *chunk) complete() (err error) {
 	if c.common == nil {
 		return nil
@@ -92,10 +99,15 @@ func (c *chunk) complete() (err error) {
 		return err
 	}
 	w := bufio.NewWriterSize(f, 256<<10)
-	members := append(record.AppendMembers(nil, c.common), '}', '\n')
-	err = c.eachLine(func(_ int, text []byte) error {
-		_, _ = w.Write(text[:len(text)-1]) // the first error stays
-		_, err := w.Write(members)
+	members := record.AppendMembers(nil, c.common)
+	var line []byte
+	var size int64
+	err = c.eachLine(func(_ int, text []byte) (err error) {
+		if line, err = record.AppendComplete(line[:0], text, c.form, members); err != nil {
+			return err
+		}
+		size += int64(len(line))
+		_, err = w.Write(line)
 		return err
 	})
 	if err = errors.Join(err, w.Flush(), f.Close()); err == nil {
@@ -105,6 +117,6 @@ func (c *chunk) complete() (err error) {
 		_ = os.Remove(path)
 		return err
 	}
-	c.common = nil
+	c.common, c.form, c.bytes = nil, nil, size
 	return nil
 }

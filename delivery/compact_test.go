@@ -21,7 +21,9 @@ func (w *world) refer(shard int, file string, lines ...string) {
 	common := []record.Member{{Name: "_file", Value: file}}
 	seg := record.Segment{Payload: []byte(strings.Join(lines, "\n") + "\n"), Lines: true, Count: len(lines), Common: common}
 	written := seg
-	written.Complete()
+	if err := written.Complete(); err != nil {
+		w.t.Fatal(err)
+	}
 	framed, err := record.Frame(written.Payload, record.KindNDJSON, record.FrameOptions{})
 	if err != nil || framed.Accepted != len(lines) {
 		w.t.Fatal(err, framed.Rejected)
@@ -99,7 +101,7 @@ func TestCompactModel(t *testing.T) {
 		offsets := make([]int, shards)
 		for n := range rapid.IntRange(1, 12).Draw(rt, "runs") {
 			shard := rapid.IntRange(0, shards-1).Draw(rt, "shard")
-			file := rapid.SampledFrom([]string{"a", "a", "b", ""}).Draw(rt, "file")
+			file := rapid.SampledFrom([]string{"a", "a", "b", "c.csv", "c.csv", ""}).Draw(rt, "file")
 			var recs []string
 			for range rapid.IntRange(1, 5).Draw(rt, "records") {
 				at := ""
@@ -138,7 +140,7 @@ func TestCompactModel(t *testing.T) {
 		if cfg.Positions {
 			query = "SELECT n, _file, _line, " + delivery.ShardColumn + ", " + delivery.OffsetColumn + " FROM t"
 		}
-		if lines["a"]+lines["b"] == 0 {
+		if lines["a"]+lines["b"]+lines["c.csv"] == 0 {
 			return
 		}
 		if diff := cmp.Diff(sorted(want), w.rows(d, query)); diff != "" {

@@ -1,7 +1,9 @@
 package delivery_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -21,6 +23,7 @@ import (
 	"github.com/tarn-data/tarn/metadb"
 	"github.com/tarn-data/tarn/project"
 	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/record/column"
 	"github.com/tarn-data/tarn/stream"
 	"github.com/tarn-data/tarn/stream/jetstream"
 	"github.com/tarn-data/tarn/table"
@@ -71,14 +74,49 @@ func newWorld(t *testing.T, shards int) *world {
 }
 
 // fetch gets records that lie elsewhere.
-func (w *world) fetch(_ context.Context, ref, buf []byte) ([]byte, []record.Member, error) {
+func (w *world) fetch(_ context.Context, q stream.FetchRequest) (stream.Fetched, error) {
 	w.gotten.Add(1)
-	found, ok := w.far.Load(string(ref))
+	found, ok := w.far.Load(string(q.Ref))
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: %s", record.ErrCorrupt, ref)
+		return stream.Fetched{}, fmt.Errorf("%w: %s", record.ErrCorrupt, q.Ref)
 	}
 	seg := found.(record.Segment)
-	return append(buf[:0], seg.Payload...), seg.Common, nil
+	got := stream.Fetched{Lines: append(q.Buf[:0], seg.Payload...), Common: seg.Common}
+	if q.Forms && len(seg.Common) > 0 && strings.HasSuffix(seg.Common[0].Value, "csv") {
+		got.Form, got.Lines = marked{}, q.Buf[:0]
+		for _, rec := range seg.Records() {
+			got.Lines = append(append(append(got.Lines, '!'), rec...), '\n')
+		}
+	}
+	return got, nil
+}
+
+// marked is a form of lines: JSON behind a mark, which no reader of JSON takes.
+type marked struct{}
+
+func (marked) Equal(f record.Form) bool { return f == marked{} }
+
+func (marked) AppendRecord(dst, line []byte) ([]byte, error) {
+	if line[0] != '!' {
+		return dst, errors.New("the line has no mark")
+	}
+	return append(dst, line[1:]...), nil
+}
+
+func (marked) Shredder(columns []*column.Column) record.RowReader {
+	return &markedReader{r: record.NewShredder(columns)}
+}
+
+type markedReader struct{ r *record.Shredder }
+
+// Shred takes one line at a time, so that there are many batches.
+func (m *markedReader) Shred(to *column.Batch, b []byte, next, n int) (rows, end int, err error) {
+	if b[next] != '!' {
+		return 0, 0, errors.New("the line has no mark")
+	}
+	end = next + bytes.IndexByte(b[next:n], '\n') + 1
+	rows, _, err = m.r.Shred(to, b, next+1, end)
+	return rows, end, err
 }
 
 // config is a delivery that stages at once and commits when told.

@@ -38,7 +38,7 @@ func (s *shreds) asked() { s.rest.Store(shredRest) }
 // its lines.
 func (p *plan) converted(ctx context.Context, db *duck.DB, c *chunk, convert func(sel string) error) error {
 	if s := p.input.shreds; s.worth() {
-		rows := &chunkRows{path: c.path, bytes: c.bytes, fields: p.input.lacking(c.common).Fields, line: p.bytes}
+		rows := &chunkRows{path: c.path, bytes: c.bytes, fields: p.input.lacking(c.common).Fields, form: c.form}
 		from, done := db.Relate(rows)
 		err := convert(p.rowsFrom(c, p.around(from, c.common)))
 		done()
@@ -46,6 +46,11 @@ func (p *plan) converted(ctx context.Context, db *duck.DB, c *chunk, convert fun
 			return err
 		}
 		s.asked()
+	}
+	if c.form != nil {
+		if err := c.complete(); err != nil {
+			return err
+		}
 	}
 	return convert(p.rowsOf(c))
 }
@@ -55,12 +60,19 @@ type chunkRows struct {
 	path   string
 	bytes  int64 // of the file that count
 	fields []tarn.Field
-	line   int // bytes of the longest
+	form   record.Form
 	asked  atomic.Bool
 }
 
 // Fields implements column.Relation.
 func (r *chunkRows) Fields() []tarn.Field { return r.fields }
+
+func (r *chunkRows) shredder(columns []*column.Column) record.RowReader {
+	if r.form != nil {
+		return r.form.Shredder(columns)
+	}
+	return record.NewShredder(columns)
+}
 
 // Open implements column.Relation.
 func (r *chunkRows) Open() (column.Reader, error) {
@@ -83,13 +95,13 @@ type chunkReader struct {
 	buf      []byte
 	at, have int // lines not taken yet, and the part of one behind them
 	whole    int // the end of the last whole line
-	s        *record.Shredder
+	s        record.RowReader
 }
 
 // Next implements column.Reader.
 func (r *chunkReader) Next(b *column.Batch) (int, error) {
 	if r.s == nil {
-		r.s = record.NewShredder(b.Columns)
+		r.s = r.rows.shredder(b.Columns)
 	}
 	if r.at == r.whole {
 		if err := r.fill(); err != nil {

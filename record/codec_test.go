@@ -220,13 +220,15 @@ func TestAppendNDJSON(t *testing.T) {
 func TestComplete(t *testing.T) {
 	s := Segment{Lines: true, Count: 2, Payload: []byte("{\"_line\":1}\n{\"_line\":2,\"a\":\"}\"}\n"),
 		Common: []Member{{"_file", "a \"b\".csv"}, {"_file_hash", "00ff"}}}
-	s.Complete()
+	if err := s.Complete(); err != nil {
+		t.Fatal(err)
+	}
 	want := `{"_line":1,"_file":"a \"b\".csv","_file_hash":"00ff"}` + "\n" + `{"_line":2,"a":"}","_file":"a \"b\".csv","_file_hash":"00ff"}` + "\n"
 	if string(s.Payload) != want || s.Common != nil || s.Check() != nil {
 		t.Fatalf("%s\n%v", s.Payload, s.Check())
 	}
 	before := &s.Payload[0]
-	if s.Complete(); &s.Payload[0] != before {
+	if err := s.Complete(); err != nil || &s.Payload[0] != before {
 		t.Fatal("a complete segment was copied")
 	}
 }

@@ -190,7 +190,7 @@ func double(b []byte, i int) (v float64, end int, ok bool) {
 		i++
 	}
 	whole, frac := i-first, 0
-	if whole == 0 {
+	if whole == 0 || whole > 1 && b[first] == '0' {
 		return 0, 0, false
 	}
 	if i < len(b) && b[i] == '.' {
@@ -200,9 +200,11 @@ func double(b []byte, i int) (v float64, end int, ok bool) {
 			m = m*10 + uint64(b[i]-'0')
 			i++
 		}
-		frac = i - point
+		if frac = i - point; frac == 0 {
+			return 0, 0, false
+		}
 	}
-	if whole+frac > 15 || i < len(b) && b[i]|0x20 == 'e' || frac == 0 && i < len(b) && b[i] == '.' {
+	if whole+frac > 15 || i < len(b) && b[i]|0x20 == 'e' {
 		return slowDouble(b, start)
 	}
 	v = float64(m) / powers[frac]

@@ -8,17 +8,31 @@ import (
 	"github.com/tarn-data/tarn/record"
 )
 
-// Fetch returns the records that a reference stands for: lines, complete with the members that are
-// returned (record.Segment.Common). It may write the lines to buf[:0], which may be nil. An error that wraps ErrExpired says that a lifecycle removed them, one
-// that wraps record.ErrCorrupt that they are lost; after another the same call may succeed. It is safe for
-// concurrent use.
-type Fetch func(ctx context.Context, ref, buf []byte) (lines []byte, common []record.Member, err error)
+// Fetch returns the records that a reference stands for. An error that wraps ErrExpired says that a lifecycle
+// removed them, one that wraps record.ErrCorrupt that they are lost; after another the same call may succeed.
+// It is safe for concurrent use.
+type Fetch func(context.Context, FetchRequest) (Fetched, error)
+
+// FetchRequest is what a Fetch gets.
+type FetchRequest struct {
+	Ref   []byte
+	Buf   []byte // the lines may be written to Buf[:0], which may be nil
+	Forms bool   // lines may have a form
+}
+
+// Fetched are the records of a segment: lines in a form, complete with the members in Common.
+type Fetched struct {
+	Lines  []byte
+	Form   record.Form
+	Common []record.Member
+}
 
 // ErrExpired: records that a reference stands for were removed where they lay, as their owner wished.
 var ErrExpired = errors.New("the records have expired")
 
-// Compact makes the reader leave out members that all records of a segment share (record.Segment.Common). An
-// entry with such a segment is valid until the next is read. Call it before the first read.
+// Compact makes the reader leave out members that all records of a segment share, and leave lines in the form
+// that they have where they lie (record.Segment.Common, Form). An entry with such a segment is valid until the
+// next is read. Call it before the first read.
 func (r *Reader) Compact() { r.compact = true }
 
 // KeepReferences makes the reader return references in place of the records they stand for, for callers
@@ -84,21 +98,19 @@ func (r *Reader) fetch(ctx context.Context, seg *record.Segment) error {
 	if r.sh.s.cfg.Fetch == nil {
 		return fmt.Errorf("records lie outside of the stream %s, and it was opened without a way to them", r.sh.s.cfg.Name)
 	}
-	lines, common, err := r.sh.s.cfg.Fetch(ctx, seg.Ref, r.buf)
+	got, err := r.sh.s.cfg.Fetch(ctx, FetchRequest{Ref: seg.Ref, Buf: r.buf, Forms: r.compact})
 	if err != nil {
 		return err
 	}
-	if r.compact {
-		r.buf = lines
-	}
-	seg.Payload, seg.Common, seg.Ref = lines, common, nil
+	seg.Payload, seg.Form, seg.Common, seg.Ref = got.Lines, got.Form, got.Common, nil
 	if err := seg.Check(); err != nil {
 		return err
 	}
-	if !r.compact {
-		seg.Complete()
+	if r.compact {
+		r.buf = got.Lines
+		return nil
 	}
-	return nil
+	return seg.Complete()
 }
 
 // refers reports whether some segment is a reference.

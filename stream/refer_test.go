@@ -30,18 +30,18 @@ const (
 
 var errBusyDisk = errors.New("the disk is busy")
 
-func (e *elsewhere) fetch(_ context.Context, ref, buf []byte) ([]byte, []record.Member, error) {
+func (e *elsewhere) fetch(_ context.Context, q stream.FetchRequest) (stream.Fetched, error) {
 	if e.fails++; e.fails%3 == 1 {
-		return nil, nil, errBusyDisk
+		return stream.Fetched{}, errBusyDisk
 	}
-	if e.expired[string(ref)] {
-		return nil, nil, stream.ErrExpired
+	if e.expired[string(q.Ref)] {
+		return stream.Fetched{}, stream.ErrExpired
 	}
-	lines, ok := e.lines[string(ref)]
+	lines, ok := e.lines[string(q.Ref)]
 	if !ok {
-		return nil, nil, fmt.Errorf("%w: %s is gone", record.ErrCorrupt, ref)
+		return stream.Fetched{}, fmt.Errorf("%w: %s is gone", record.ErrCorrupt, q.Ref)
 	}
-	return append(buf[:0], lines...), e.common, nil
+	return stream.Fetched{Lines: append(q.Buf[:0], lines...), Common: e.common}, nil
 }
 
 // TestReferences: records that lie elsewhere are read in their places, from every offset; those that are
@@ -137,7 +137,9 @@ func checkReferences(rt *rapid.T, s *stream.Stream, from uint64, want []string, 
 			}
 			for i := range e.Batch.Segments {
 				seg := &e.Batch.Segments[i]
-				seg.Complete()
+				if err := seg.Complete(); err != nil {
+					rt.Fatal(err)
+				}
 				for _, rec := range seg.Records() {
 					if offset >= at && string(rec) != want[offset] {
 						rt.Fatalf("record %d is %s, want %s", offset, rec, want[offset])

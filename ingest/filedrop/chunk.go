@@ -183,7 +183,7 @@ func (c *chunk) reject(r RejectedRecord) {
 }
 
 // lineKey begins the lineage of a record.
-const lineKey = `,"_line":`
+const lineKey = `,"` + decode.LineMember + `":`
 
 func (k *chunker) add(c *chunk, f *found) {
 	c.starts = append(c.starts, len(c.body))

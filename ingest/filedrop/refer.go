@@ -69,7 +69,7 @@ func (f *filling) shapes(c *chunk) (framed record.Framed, ok bool, err error) {
 	seg.Payload, seg.Lines = nil, true
 	seg.Ref, _ = json.Marshal(reference{Object: f.d.key(t), File: t.name, Hash: t.hash, Read: t.plan.Read, Piece: c.piece}) // plain data
 	for i := range seg.Shapes {
-		shape := record.ShapeWith(seg.Shapes[i].Hash, "_line", record.ScalarInt)
+		shape := record.ShapeWith(seg.Shapes[i].Hash, decode.LineMember, record.ScalarInt)
 		for _, m := range lineage(t.name, t.hash) {
 			shape = record.ShapeWith(shape, m.Name, record.ScalarString)
 		}
@@ -86,26 +86,26 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 const maxPiece = 16 << 20
 
 // Fetch implements stream.Fetch for the references that doors write: the records of a chunk as they were
-// framed, with their lines; the members of the file are common to all. It fails with stream.ErrExpired when
-// the lifecycle has removed the copy, and with record.ErrCorrupt when it is lost or its bytes are not those
-// that came (I5).
-func (o *Originals) Fetch(ctx context.Context, ref, buf []byte) ([]byte, []record.Member, error) {
+// framed, with their lines, or rows of CSV where those will do; the members of the file are common to all. It
+// fails with stream.ErrExpired when the lifecycle has removed the copy, and with record.ErrCorrupt when it is
+// lost or its bytes are not those that came (I5).
+func (o *Originals) Fetch(ctx context.Context, q stream.FetchRequest) (stream.Fetched, error) {
 	var r reference
-	corrupt := func(what string) ([]byte, []record.Member, error) {
-		return nil, nil, fmt.Errorf("%w: the original %s %s; the first of them is at line %d", record.ErrCorrupt, r.Object, what, r.Piece.From.Line)
+	corrupt := func(what string) (stream.Fetched, error) {
+		return stream.Fetched{}, fmt.Errorf("%w: the original %s %s; the first of them is at line %d", record.ErrCorrupt, r.Object, what, r.Piece.From.Line)
 	}
-	if err := json.Unmarshal(ref, &r); err != nil || r.Piece.Bytes <= 0 || r.Piece.Bytes > maxPiece || r.Piece.From.Offset < 0 {
-		return nil, nil, fmt.Errorf("%w: a reference of %d bytes says nothing", record.ErrCorrupt, len(ref))
+	if err := json.Unmarshal(q.Ref, &r); err != nil || r.Piece.Bytes <= 0 || r.Piece.Bytes > maxPiece || r.Piece.From.Offset < 0 {
+		return stream.Fetched{}, fmt.Errorf("%w: a reference of %d bytes says nothing", record.ErrCorrupt, len(q.Ref))
 	}
 	object, err := o.bucket.Open(ctx, r.Object)
 	if errors.Is(err, lake.ErrNotFound) || errors.Is(err, lake.ErrKey) {
 		if expired, err := o.expired(ctx, r); err != nil || expired {
-			return nil, nil, cmp.Or(err, stream.ErrExpired)
+			return stream.Fetched{}, cmp.Or(err, stream.ErrExpired)
 		}
 		return corrupt("is missing")
 	}
 	if err != nil {
-		return nil, nil, err
+		return stream.Fetched{}, err
 	}
 	defer object.Close()
 	if r.Piece.From.Offset+r.Piece.Bytes > object.Size() {
@@ -115,24 +115,32 @@ func (o *Originals) Fetch(ctx context.Context, ref, buf []byte) ([]byte, []recor
 	defer o.pieces.Put(piece)
 	*piece = slices.Grow((*piece)[:0], int(r.Piece.Bytes))[:r.Piece.Bytes]
 	if _, err := object.ReadAt(*piece, r.Piece.From.Offset); err != nil && err != io.EOF {
-		return nil, nil, err
+		return stream.Fetched{}, err
 	}
 	if crc32.Checksum(*piece, castagnoli) != r.Piece.Sum {
 		return corrupt("is damaged")
+	}
+	got := stream.Fetched{Lines: q.Buf, Common: lineage(r.File, r.Hash)}
+	if got.Lines == nil {
+		got.Lines = make([]byte, 0, len(*piece)+len(*piece)/8)
+	}
+	if q.Forms {
+		var ok bool
+		if got.Lines, got.Form, ok = decode.AppendRows(got.Lines[:0], *piece, r.Read, r.Piece.From); ok {
+			return got, nil
+		}
 	}
 	records, err := decode.OpenRange(*piece, r.Read, r.Piece.From)
 	if err != nil {
 		return corrupt("cannot be read: " + err.Error())
 	}
 	k := &chunker{records: records, bytes: math.MaxInt}
-	c := &chunk{body: buf}
-	if c.body == nil {
-		c.body = make([]byte, 0, len(*piece)+len(*piece)/8)
-	}
+	c := &chunk{body: got.Lines}
 	if err := k.fill(c); err != nil || c.badAll > 0 {
 		return corrupt("has no records where the stream says so")
 	}
-	return c.body, lineage(r.File, r.Hash), nil
+	got.Lines = c.body
+	return got, nil
 }
 
 // expired reports whether the lifecycle removed the copy.

@@ -78,8 +78,10 @@ func appendString(dst, s []byte) []byte {
 
 // stringSize is the size of what appendString makes of s, and whether that is UTF-8.
 func stringSize(s []byte) (size int, valid bool) {
-	const highs = 0x8080808080808080
 	size = len(s) + 2
+	if plain(s) {
+		return size, true
+	}
 	ascii := true
 	for i := 0; i < len(s); {
 		from := i
@@ -102,6 +104,30 @@ func stringSize(s []byte) (size int, valid bool) {
 		i++
 	}
 	return size, ascii || utf8.Valid(s)
+}
+
+// plain reports whether s is ASCII that a JSON string holds as it is.
+func plain(s []byte) bool {
+	var odd uint64
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		odd |= notPlain(binary.LittleEndian.Uint64(s[i:]))
+	}
+	switch {
+	case i == len(s):
+	case i > 0:
+		odd |= notPlain(binary.LittleEndian.Uint64(s[len(s)-8:])) // some bytes twice
+	default:
+		for _, c := range s {
+			odd |= notPlain(uint64(c) * ones)
+		}
+	}
+	return odd == 0
+}
+
+// notPlain is not 0 where a byte of w is no plain ASCII.
+func notPlain(w uint64) uint64 {
+	return ((w ^ '"'*ones - ones) | (w ^ '\\'*ones - ones) | (w - ' '*ones) | w) & highs
 }
 
 // special returns the index of the first byte from i on that a JSON string must escape, or len(s). It
