@@ -64,8 +64,8 @@ func TestRelation(t *testing.T) {
 	for query, want := range map[string]string{
 		"SELECT count(*), sum(id), min(name), max(epoch_us(\"at\")), sum(pos.lat), count(pos.lon), count(missing), count(*) FILTER (ok) FROM " + sql: "[10000 49995000 sensor ä 0 1795... ",
 		"SELECT name FROM " + sql + " WHERE id = 9999":                                                   "[sensor ä 9999]",
-		"SELECT count(*) FROM " + sql:                                                                     "[10000]",
-		"SELECT count(*) FROM " + sql + " AS a JOIN " + sql + " AS b USING (id)":                          "[10000]",
+		"SELECT count(*) FROM " + sql:                                                                    "[10000]",
+		"SELECT count(*) FROM " + sql + " AS a JOIN " + sql + " AS b USING (id)":                         "[10000]",
 		"SELECT count(*) FROM (SELECT row_number() OVER () - 1 AS n, id FROM " + sql + ") WHERE n <> id": "[0]",
 		"SELECT pos FROM " + sql + " LIMIT 1":                                                            "",
 	} {
