@@ -96,12 +96,14 @@ func (w sinkTarget) prepare(ctx context.Context, in *inputSchema, settle func(co
 }
 
 func (w sinkTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
-	var err error
-	if p.lines != "" {
-		it.segs, it.rows, err = w.conv.lines(ctx, "SELECT "+p.lines+" FROM ("+p.rowsOf(c)+"\n)")
-	} else {
-		it.segs, it.rows, err = w.conv.stage(ctx, p.rowsOf(c), p.schema())
-	}
+	err := p.converted(ctx, w.conv.db, c, func(sel string) (err error) {
+		if p.lines != "" {
+			it.segs, it.rows, err = w.conv.lines(ctx, "SELECT "+p.lines+" FROM ("+sel+"\n)")
+		} else {
+			it.segs, it.rows, err = w.conv.stage(ctx, sel, p.schema())
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

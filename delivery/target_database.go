@@ -105,8 +105,11 @@ func (w *databaseTarget) prepare(ctx context.Context, in *inputSchema, _ func(co
 
 // rows stages a chunk, and keeps its lines for when the database refuses some.
 func (w *databaseTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
-	var err error
-	if it.segs, it.rows, err = w.conv.stage(ctx, p.rowsOf(c), p.schema()); err != nil {
+	err := p.converted(ctx, w.conv.db, c, func(sel string) (err error) {
+		it.segs, it.rows, err = w.conv.stage(ctx, sel, p.schema())
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := p.complete(c, it); err != nil {
