@@ -28,6 +28,7 @@ const (
 	headerTrace     = "Lambda-Runtime-Trace-Id"
 	headerErrorType = "Lambda-Runtime-Function-Error-Type"
 	headerErrorBody = "Lambda-Runtime-Function-Error-Body" // base64, a trailer of streamed answers
+	headerEarly     = "Tarn-Early"                         // not of AWS: the runtime asks before it runs (docs/adr/0018)
 )
 
 // Error types that the real service answers with.
@@ -64,22 +65,39 @@ func (c *connection) serve(r *http.Request) error {
 }
 
 // serveNext answers with the next invocation, as soon as there is one.
-func (c *connection) serveNext(*http.Request) error {
+func (c *connection) serveNext(r *http.Request) error {
 	w := c.w
-	if !w.ask() {
-		return c.refuse(http.StatusForbidden, errorTransition, "the runtime already has an invocation or waits for one")
+	early := r.Header.Get(headerEarly) != ""
+	runs := w.pool.current(w) != nil
+	if !runs {
+		w.out.settle() // what the last invocation printed belongs to it
 	}
-	w.out.settle() // what the last invocation printed belongs to it
-	call := c.take()
-	w.asked()
-	if call == nil {
+	h, err := w.pool.next(w, early)
+	if err != nil {
+		return c.refuse(http.StatusForbidden, errorTransition, err.Error())
+	}
+	if h.call == nil {
+		h = c.wait()
+	}
+	switch {
+	case h.call == nil:
 		return c.refuse(http.StatusServiceUnavailable, errorTransition, "the worker is being stopped")
+	case h.early:
+		return c.sendEarly(h)
+	case runs:
+		w.out.settle()
 	}
+	return c.send(h.call)
+}
+
+// send sends the worker a call that it runs from now on. A worker that went away is noticed by its exit
+// or the timeout.
+func (c *connection) send(call *call) error {
+	w := c.w
 	w.out.begin(call)
-	// A worker that went away is noticed by its exit or the timeout.
 	err := c.write(http.StatusOK, call.Payload,
 		headerRequestID, call.RequestID,
-		headerDeadline, strconv.FormatInt(call.deadline.UnixMilli(), 10),
+		headerDeadline, deadline(call),
 		headerARN, arn(w.pool.spec.Name),
 		headerTrace, traceID(call.started))
 	close(call.handed)
@@ -87,22 +105,17 @@ func (c *connection) serveNext(*http.Request) error {
 	return err
 }
 
-// ask notes that the worker waits for an invocation. It reports false when it may not.
-func (w *worker) ask() bool {
-	w.pool.mu.Lock()
-	defer w.pool.mu.Unlock()
-	if w.asking || w.call != nil {
-		return false
-	}
-	w.asking = true
-	return true
+// sendEarly sends the worker a call that it may run when it is told to, which the deadline missing here says.
+func (c *connection) sendEarly(h handing) error {
+	err := c.write(http.StatusOK, h.copied,
+		headerRequestID, h.call.RequestID,
+		headerARN, arn(c.w.pool.spec.Name),
+		headerTrace, traceID(time.Now()))
+	c.w.pool.reuse(c.w, h.copied)
+	return err
 }
 
-func (w *worker) asked() {
-	w.pool.mu.Lock()
-	defer w.pool.mu.Unlock()
-	w.asking = false
-}
+func deadline(call *call) string { return strconv.FormatInt(call.deadline.UnixMilli(), 10) }
 
 // serveResponse takes the answer of the invocation that runs.
 func (c *connection) serveResponse(r *http.Request, id string) error {
@@ -115,11 +128,11 @@ func (c *connection) serveResponse(r *http.Request, id string) error {
 	var tooMuch *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooMuch):
-		w.pool.finish(w, id, outcome{err: tooLarge(w.pool.spec.Name, "answer", max(r.ContentLength, MaxPayloadBytes+1))})
-		return c.refuse(http.StatusRequestEntityTooLarge, errorTooLarge, fmt.Sprintf("Exceeded maximum allowed payload size (%d bytes).", MaxPayloadBytes))
+		out := outcome{err: tooLarge(w.pool.spec.Name, "answer", max(r.ContentLength, MaxPayloadBytes+1))}
+		return c.finish(id, out, http.StatusRequestEntityTooLarge, refusal(errorTooLarge, fmt.Sprintf("Exceeded maximum allowed payload size (%d bytes).", MaxPayloadBytes)))
 	case err != nil: // the runtime went away, or wrote less than it announced
-		w.pool.finish(w, id, outcome{err: &FunctionError{Type: "Runtime." + errorReading, Message: "the answer ended early"}})
-		return c.refuse(http.StatusBadRequest, errorReading, "the answer ended early")
+		out := outcome{err: &FunctionError{Type: "Runtime." + errorReading, Message: "the answer ended early"}}
+		return c.finish(id, out, http.StatusBadRequest, refusal(errorReading, "the answer ended early"))
 	}
 	c.usual = len(body)
 	out := outcome{answer: body}
@@ -128,7 +141,7 @@ func (c *connection) serveResponse(r *http.Request, id string) error {
 		failure := w.parseFailure(kind, report)
 		out = outcome{err: &failure}
 	}
-	return c.accept(id, out)
+	return c.finish(id, out, http.StatusAccepted, accepted)
 }
 
 // serveError takes the failure of the invocation that runs.
@@ -138,14 +151,14 @@ func (c *connection) serveError(r *http.Request, id string) error {
 	}
 	body, _ := readBody(r, nil, 0) // an unreadable report is still a report
 	failure := c.w.parseFailure(r.Header.Get(headerErrorType), body)
-	return c.accept(id, outcome{err: &failure})
+	return c.finish(id, outcome{err: &failure}, http.StatusAccepted, accepted)
 }
 
 // serveInitError takes the reason why the runtime could not load the function. The process ends after it.
 func (c *connection) serveInitError(r *http.Request) error {
 	w := c.w
 	w.pool.mu.Lock()
-	late := w.initialized || w.asking
+	late := w.initialized
 	w.pool.mu.Unlock()
 	if late {
 		return c.refuse(http.StatusForbidden, errorTransition, "the runtime is initialized already")
@@ -172,12 +185,22 @@ func (c *connection) expected(id string) (*call, error) {
 // accepted is what the real service says to an answer.
 var accepted = []byte(`{"status":"OK"}`)
 
-func (c *connection) accept(id string, out outcome) error {
-	c.w.out.settle()
-	if !c.w.pool.finish(c.w, id, out) { // it was killed for its time meanwhile
+// finish ends the call that runs, and answers; where the worker has the next one already, the answer tells
+// it to run that, and until when.
+func (c *connection) finish(id string, out outcome, status int, body []byte) error {
+	w := c.w
+	w.out.settle()
+	next, ok := w.pool.finish(w, id, out)
+	switch {
+	case !ok: // it was killed for its time meanwhile
 		return c.refuse(http.StatusBadRequest, errorRequestID, "Invalid request ID")
+	case next == nil:
+		return c.write(status, body)
 	}
-	return c.write(http.StatusAccepted, accepted)
+	w.out.begin(next)
+	err := c.write(status, body, headerRequestID, next.RequestID, headerDeadline, deadline(next))
+	w.pool.release(w)
+	return err
 }
 
 // discardAtMost is how much of a body that is too large is read to its end, so that the connection can

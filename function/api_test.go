@@ -109,8 +109,11 @@ func rawClient() {
 		_ = json.Unmarshal([]byte(text), &doc)
 		told = append(told, fmt.Sprintf("%s %s: %d %s%s", method, path, resp.StatusCode, doc.ErrorType, doc.Status))
 	}
-	if os.Getenv("_HANDLER") == "wire" {
+	switch os.Getenv("_HANDLER") {
+	case "wire":
 		wireClient()
+	case "early":
+		earlyClient()
 	}
 	if os.Getenv("_HANDLER") == "sticks" {
 		resp, _ := call("GET", "/invocation/next", nil)

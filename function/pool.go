@@ -167,40 +167,58 @@ func (p *Pool) Invoke(ctx context.Context, in Invocation) ([]byte, error) {
 	} else if !requestIDIsSound(in.RequestID) {
 		return nil, p.spec.fault(fmt.Sprintf("the request id %q is not allowed", in.RequestID), "use up to 128 printable ASCII characters without spaces and slashes")
 	}
-	c := &call{Invocation: in, taken: make(chan *worker, 1), handed: make(chan struct{}), done: make(chan outcome, 1)}
+	c := newCall(in)
 	if err := p.enqueue(ctx, c); err != nil {
 		return nil, explain(p.spec.Name, err)
 	}
-	var w *worker
+	out := p.follow(ctx, c)
+	for out.again != nil {
+		out = p.follow(ctx, out.again)
+	}
+	if out.err != nil && ctx.Err() != nil && errors.Is(out.err, ctx.Err()) {
+		return nil, out.err
+	}
+	return out.answer, explain(p.spec.Name, out.err)
+}
+
+// follow waits for the end of a call that waits in the queue.
+func (p *Pool) follow(ctx context.Context, c *call) outcome {
 	select {
-	case w = <-c.taken:
+	case w := <-c.taken:
+		return p.await(ctx, c, w)
 	case out := <-c.done:
-		return nil, explain(p.spec.Name, out.err)
+		return p.ended(c, out)
 	case <-ctx.Done():
 		if p.withdraw(c) {
-			return nil, ctx.Err()
-		}
-		select { // it left the queue meanwhile
-		case w = <-c.taken:
-		case out := <-c.done:
-			return nil, explain(p.spec.Name, out.err)
+			return outcome{err: ctx.Err()}
 		}
 	}
-	answer, err := p.await(ctx, c, w)
-	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return nil, err
+	select { // it left the queue meanwhile
+	case w := <-c.taken:
+		return p.await(ctx, c, w)
+	case out := <-c.done:
+		return p.ended(c, out)
 	}
-	return answer, explain(p.spec.Name, err)
+}
+
+// ended counts c if a worker had taken it, which may have been noticed only after its end.
+func (p *Pool) ended(c *call, out outcome) outcome {
+	select {
+	case <-c.taken:
+		return p.account(c, out)
+	default:
+		return out
+	}
 }
 
 // await waits for the end of a call that worker w has taken.
-func (p *Pool) await(ctx context.Context, c *call, w *worker) ([]byte, error) {
+func (p *Pool) await(ctx context.Context, c *call, w *worker) outcome {
 	timer := time.NewTimer(time.Until(c.deadline))
 	defer timer.Stop()
 	var err error
 	select {
 	case out := <-c.done:
-		return out.answer, p.account(c, out.err)
+		return p.account(c, out)
 	case <-timer.C:
 		err = &TimeoutError{After: time.Since(c.started)}
 	case <-ctx.Done():
@@ -210,15 +228,18 @@ func (p *Pool) await(ctx context.Context, c *call, w *worker) ([]byte, error) {
 		}
 	}
 	if !p.stopRun(w, c, err) { // it was answered in the same moment
-		out := <-c.done
-		return out.answer, p.account(c, out.err)
+		return p.account(c, <-c.done)
 	}
 	<-w.gone
-	return nil, p.account(c, err)
+	return p.account(c, outcome{err: err})
 }
 
-// account counts the end of an invocation and returns its error.
-func (p *Pool) account(c *call, err error) error {
+// account counts the end of an invocation and returns it.
+func (p *Pool) account(c *call, out outcome) outcome {
+	if out.again != nil {
+		return out // it goes on
+	}
+	err := out.err
 	if p.opts.Observe.Invoked != nil {
 		p.opts.Observe.Invoked(time.Since(c.started), err)
 	}
@@ -240,7 +261,7 @@ func (p *Pool) account(c *call, err error) error {
 			p.took.add(time.Since(c.started))
 		}
 	}
-	return err
+	return out
 }
 
 // Stats returns a snapshot.

@@ -159,6 +159,7 @@ func TestHandlers(t *testing.T) {
 		{js("app.raise"), `{}`, `RangeError: too far`},
 		{js("app.fail"), `{}`, `TypeError: called back with an error`},
 		{js("app.text"), `{}`, `string: only text`},
+		{js("app.circle"), `{}`, "TypeError: Converting circular structure to JSON\n    --> starting at object with constructor 'Object'\n    |     property 'records' -> object with constructor 'Array'\n    --- index 299 closes the circle"},
 		{js("module.handler"), `{"n":1}`, `{"module":{"n":1}}`},
 		{js("module.inside"), `{"n":1}`, `{"default":{"n":1}}`},
 		{goes("echo"), `{"n":1}`, `{"n":1}`},
@@ -179,6 +180,26 @@ func TestHandlers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestNodeAnswers compares answers with what JSON.stringify makes of the same value.
+func TestNodeAnswers(t *testing.T) {
+	p, text := start(t, function.Options{Spec: node("app.shape")}), start(t, function.Options{Spec: node("app.shapeAsText")})
+	for _, shape := range []string{"short", "long", "groups", "odd", "holes", "own", "top", "wide", "nothing", "nested", "map"} {
+		event := fmt.Sprintf(`{"shape":%q}`, shape)
+		var want string
+		if err := json.Unmarshal([]byte(must(t, text, event)), &want); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(t, p, event); got != want {
+			t.Errorf("%s: got %.200s, want %.200s", shape, got, want)
+		}
+	}
+	// Cut short to the room that the first buffer has, it has as many bytes as characters.
+	full := `"x` + strings.Repeat("é", 65536-4096-3) + `"`
+	if got := must(t, start(t, function.Options{Spec: node("app.echo")}), full); got != full {
+		t.Errorf("%d bytes of %d", len(got), len(full))
 	}
 }
 

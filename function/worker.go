@@ -11,14 +11,17 @@ import (
 type worker struct {
 	pool  *Pool
 	begun time.Time
-	next  chan *call    // a call for an idle worker
+	next  chan handing  // a call for a worker whose request waits
 	gone  chan struct{} // closed when the process is dead and its call has ended
 	out   *output
 
 	// Guarded by pool.mu.
 	initialized bool      // it has asked for its first invocation
-	asking      bool      // it waits for one
+	early       bool      // it asks for the next invocation before it runs one
+	asking      bool      // its request for one waits
 	call        *call     // the one it runs
+	ahead       *call     // the one it was sent early; another worker may have taken it meanwhile
+	spare       []byte    // memory for a copy of such an event
 	finished    time.Time // when it answered last
 	held        func()    // passes on its last answer; nil when that has been done
 	heldTimer   *time.Timer
@@ -33,7 +36,7 @@ type worker struct {
 func newWorker(p *Pool) *worker {
 	ctx, stop := context.WithCancelCause(context.Background())
 	return &worker{
-		pool: p, begun: time.Now(), next: make(chan *call, 1), gone: make(chan struct{}),
+		pool: p, begun: time.Now(), next: make(chan handing, 1), gone: make(chan struct{}),
 		out: newOutput(p), ctx: ctx, stop: stop,
 	}
 }
@@ -72,6 +75,7 @@ func (w *worker) live() error {
 
 	select {
 	case <-proc.exited:
+		server.hear()
 	case <-w.ctx.Done():
 	}
 	proc.kill()
@@ -136,18 +140,18 @@ func (w *worker) endedWith(err error) error {
 	return &InitError{Err: err}
 }
 
-// take waits for a call that comes to the idle worker. It returns nil when ctx ends first.
-func (w *worker) take(ctx context.Context) *call {
+// take waits for a call. It returns none when ctx ends first.
+func (w *worker) take(ctx context.Context) handing {
 	idle := time.NewTimer(w.pool.opts.IdleTimeout)
 	defer idle.Stop()
 	for {
 		select {
-		case c := <-w.next:
-			return c
+		case h := <-w.next:
+			return h
 		case <-idle.C:
 			if w.pool.surplus(w) {
 				w.kill(ErrClosed)
-				return nil
+				return handing{}
 			}
 			idle.Reset(w.pool.opts.IdleTimeout)
 		case <-ctx.Done():
@@ -157,15 +161,13 @@ func (w *worker) take(ctx context.Context) *call {
 }
 
 // abandon stops waiting for a call. One that is already on its way is returned; it ends with the worker.
-func (w *worker) abandon() *call {
-	if w.pool.leave(w) {
-		return nil
-	}
+func (w *worker) abandon() handing {
+	w.pool.leave(w)
 	select {
-	case c := <-w.next:
-		return c
+	case h := <-w.next:
+		return h
 	default:
-		return nil
+		return handing{}
 	}
 }
 

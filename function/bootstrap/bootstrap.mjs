@@ -1,4 +1,5 @@
-// Loads a Node.js handler and speaks the AWS Lambda Runtime API for it over one kept connection.
+// Loads a Node.js handler and speaks the AWS Lambda Runtime API for it over kept connections. Where events
+// are large, it asks for the next one before it runs the handler for one.
 
 import * as buffer from "node:buffer";
 import { existsSync } from "node:fs";
@@ -11,7 +12,8 @@ const env = process.env;
 const prefix = "/2018-06-01/runtime";
 
 const headRoom = 4096; // bytes of a request before its body
-const ask = `GET ${prefix}/invocation/next HTTP/1.1\r\nHost: ${env.AWS_LAMBDA_RUNTIME_API}\r\n\r\n`;
+const group = 128; // elements of a list that become text at once
+const largeEvent = 1 << 16; // characters; a smaller one is here before asking early has paid off
 
 // Connection is HTTP/1.1 as far as the Runtime API needs it: answers have a length and come in the order
 // of the requests. What is sent and received passes through two buffers that are kept, because fresh
@@ -21,6 +23,7 @@ class Connection {
     this.address = address;
     const [host, port] = address.split(":");
     this.out = Buffer.allocUnsafe(1 << 16);
+    this.end = 0; // of what out holds
     this.in = Buffer.allocUnsafe(1 << 16);
     this.filled = 0; // bytes received of answers that are not complete
     this.head = null; // of the first of them, once it is complete
@@ -32,34 +35,68 @@ class Connection {
   }
 
   // next asks for an event and resolves with it.
-  next() {
-    this.socket.write(ask, "latin1");
+  next(early) {
+    this.socket.write(ask(early), "latin1");
     return this.answer();
   }
 
-  // post sends a text, and right behind it what comes then. It resolves with the answer to the text.
-  post(path, text, headers, then = "") {
-    const body = this.write(text, then);
-    const head = `POST ${prefix}${path} HTTP/1.1\r\nHost: ${this.address}\r\n${headers}Content-Length: ${body}\r\n\r\n`;
+  // post sends what encode wrote, and right behind it what comes then. It resolves with the answer to it.
+  post(path, headers, then = "") {
+    const head = `POST ${prefix}${path} HTTP/1.1\r\nHost: ${this.address}\r\n${headers}Content-Length: ${this.end - headRoom}\r\n\r\n`;
     const start = headRoom - head.length;
     this.out.latin1Write(head, start);
-    const end = headRoom + body + this.out.latin1Write(then, headRoom + body);
-    this.socket.write(this.out.subarray(start, end)); // free again when the answer is here
+    this.write(then);
+    this.socket.write(this.out.subarray(start, this.end)); // free again when the answer is here
     return this.answer();
   }
 
-  // write puts a text into the buffer, leaves room before and behind it, and returns its length in bytes.
-  write(text, then) {
+  // encode puts the JSON of a value into the buffer and leaves room before it. A long list in an object, such
+  // as the records of a transformation, is written in groups: one large text costs fresh memory twice.
+  encode(value) {
+    this.end = headRoom;
+    const members = plain(value, Object.prototype) ? Object.entries(value) : [];
+    if (!members.some(([, member]) => long(member))) return this.write(JSON.stringify(value) ?? "null");
+    let before = "{";
+    for (const [name, member] of members) {
+      const text = long(member) ? "" : JSON.stringify(member);
+      if (text === undefined) continue;
+      this.write(`${before}${JSON.stringify(name)}:${text}`);
+      if (long(member)) this.writeList(member);
+      before = ",";
+    }
+    this.write("}");
+  }
+
+  writeList(list) {
+    for (let i = 0; i < list.length; i += group) {
+      if (i > 0) this.end--; // over the bracket that closed the group before
+      const start = this.end;
+      this.write(JSON.stringify(list.slice(i, i + group)));
+      if (i > 0) this.out.latin1Write(",", start);
+    }
+  }
+
+  // write puts a text behind what the buffer holds.
+  write(text) {
     for (let wide = 1; ; wide = 3) { // most texts are ASCII; no character takes more than three bytes
-      const size = headRoom + wide * text.length + then.length;
-      if (this.out.length < size) this.out = Buffer.allocUnsafe(size + (size >> 3));
-      const length = this.out.utf8Write(text, headRoom, this.out.length - headRoom - then.length);
-      if (length === text.length || wide === 3) return length;
+      const size = this.end + wide * text.length + 4; // a text cut short is still longer than one of ASCII
+      if (this.out.length < size) {
+        const larger = Buffer.allocUnsafe(size + (size >> 1));
+        this.out.copy(larger, 0, 0, this.end);
+        this.out = larger;
+      }
+      const length = this.out.utf8Write(text, this.end);
+      if (length === text.length || wide === 3) {
+        this.end += length;
+        return;
+      }
     }
   }
 
   answer() {
-    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
+    const answer = new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
+    answer.catch(() => {}); // it may come while nobody waits
+    return answer;
   }
 
   // room returns the free part of the buffer, large enough for the rest of the answer that comes in.
@@ -106,6 +143,22 @@ class Connection {
   }
 }
 
+// ask is a request for an event. An early one promises that another follows before the event is given to
+// the handler.
+function ask(early) {
+  return `GET ${prefix}/invocation/next HTTP/1.1\r\nHost: ${env.AWS_LAMBDA_RUNTIME_API}\r\n${early ? "Tarn-Early: yes\r\n" : ""}\r\n`;
+}
+
+// plain reports whether a value is an object of a kind that JSON.stringify writes member by member.
+function plain(value, kind) {
+  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === kind && value.toJSON === undefined;
+}
+
+// long reports whether a value is a list of several groups.
+function long(value) {
+  return plain(value, Array.prototype) && value.length > group;
+}
+
 // text is bytes as a string. Most are ASCII, which is faster to read as Latin-1.
 function text(bytes) {
   return buffer.isAscii?.(bytes) ? bytes.latin1Slice() : bytes.toString(); // older releases cannot tell
@@ -119,9 +172,11 @@ function report(error) {
   return { errorType: error.name || "Error", errorMessage: error.message, stackTrace: (error.stack || "").split("\n") };
 }
 
-function failure(error) {
+// fail posts an error.
+function fail(connection, path, error, then) {
   const doc = report(error);
-  return [JSON.stringify(doc), errorHeader(doc.errorType)];
+  connection.encode(doc);
+  return connection.post(path, errorHeader(doc.errorType), then);
 }
 
 function errorHeader(kind) {
@@ -149,8 +204,7 @@ function named(name, message) {
   return error;
 }
 
-function makeContext(headers) {
-  const deadline = Number(headers["lambda-runtime-deadline-ms"] || 0);
+function makeContext(headers, deadline) {
   return {
     callbackWaitsForEmptyEventLoop: true,
     awsRequestId: headers["lambda-runtime-aws-request-id"],
@@ -167,9 +221,9 @@ function makeContext(headers) {
 // call runs a handler of any style: one that returns a value or a promise, or that calls back, through
 // its third argument or through context.done, succeed and fail. When nothing is left that could call
 // back, the answer is what a plain handler returned.
-async function call(connection, handler, event, context) {
+async function call(connections, handler, event, context) {
   let nothingLeft;
-  connection.socket.unref(); // an idle connection must not look like work
+  for (const { socket } of connections) socket.unref(); // an idle connection must not look like work
   try {
     return await new Promise((resolve, reject) => {
       const callback = (error, result) => (error === null || error === undefined ? resolve(result) : reject(error));
@@ -184,38 +238,60 @@ async function call(connection, handler, event, context) {
     });
   } finally {
     if (nothingLeft) process.off("beforeExit", nothingLeft);
-    connection.socket.ref();
+    for (const { socket } of connections) socket.ref();
   }
 }
 
-async function serve(connection, handler) {
-  let next = connection.next();
+// parse returns a function that returns the value of a text, or throws that it is not JSON.
+function parse(text) {
+  try {
+    const value = JSON.parse(text);
+    return () => value;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
+  }
+}
+
+// serve runs the handler for one event after the other. An event that comes without a deadline came early:
+// the host's word on the answer before it says until when it may run, or, by not naming it, that another
+// worker has it.
+async function serve(events, answers, handler) {
+  let early = false; // from the first large event on
+  let coming = events.next(early);
+  let word = { headers: {} };
   for (;;) {
-    const { status, headers, body } = await next;
+    const { status, headers, body } = await coming;
     if (status !== 200) process.exit(0);
-    const path = `/invocation/${headers["lambda-runtime-aws-request-id"]}`;
+    const event = parse(body); // while the host reads the last answer
+    const id = headers["lambda-runtime-aws-request-id"];
+    const go = (await word).headers;
+    const deadline = headers["lambda-runtime-deadline-ms"] ?? go["lambda-runtime-deadline-ms"];
+    if (early) coming = events.next(early);
+    if (deadline === undefined) continue;
     env._X_AMZN_TRACE_ID = headers["lambda-runtime-trace-id"] || "";
-    let answer;
+    const asked = early;
+    early ||= body.length >= largeEvent;
+    const then = asked ? "" : ask(early); // one wait instead of two
     try {
-      const result = await call(connection, handler, JSON.parse(body), makeContext(headers));
-      answer = [`${path}/response`, JSON.stringify(result) ?? "null", "Content-Type: application/json\r\n"];
+      answers.encode(await call([events, answers], handler, event(), makeContext(headers, Number(deadline))));
+      word = answers.post(`/invocation/${id}/response`, "Content-Type: application/json\r\n", then);
     } catch (error) {
       console.error(error);
-      answer = [`${path}/error`, ...failure(error)];
+      word = fail(answers, `/invocation/${id}/error`, error, then);
     }
-    const taken = connection.post(...answer, ask); // one wait instead of two
-    next = connection.answer();
-    await taken;
+    if (!asked) coming = answers.answer();
   }
 }
 
-const connection = new Connection(env.AWS_LAMBDA_RUNTIME_API);
+const answers = new Connection(env.AWS_LAMBDA_RUNTIME_API);
 let handler;
 try {
   handler = await load(env._HANDLER);
 } catch (error) {
   console.error(error);
-  await connection.post("/init/error", ...failure(error));
+  await fail(answers, "/init/error", error);
   process.exit(1);
 }
-await serve(connection, handler);
+await serve(new Connection(env.AWS_LAMBDA_RUNTIME_API), answers, handler);

@@ -55,3 +55,42 @@ exports.forgets = (event, context, callback) => {};
 exports.bit = async (n) => {
   process.stdout.write(`bit ${n}`);
 };
+
+// act does what the event says.
+exports.act = async (event, context) => {
+  console.log(`ran ${event.n}`);
+  if (event.sleep) await new Promise((resolve) => setTimeout(resolve, event.sleep));
+  if (event.exit) process.exit(event.exit);
+  if (event.raise) throw new Error(event.raise);
+  if (event.leave) setImmediate(() => process.exit(0)); // right behind the answer
+  console.log(`end ${event.n}`);
+  return { n: event.n, version: process.env.VERSION, remaining: context.getRemainingTimeInMillis() };
+};
+
+// Answers that are not simply written one after the other.
+const list = (n, value) => Array.from({ length: n }, (_, i) => value ?? i);
+class Own {
+  toJSON() {
+    return { own: true };
+  }
+}
+const shapes = {
+  short: { records: list(128) },
+  long: { first: undefined, records: list(129), then: { at: new Date(0) } },
+  groups: { a: list(256), "b\"ü": list(1000, "ü€😀"), c: list(257, { x: [1, { y: null }] }) },
+  odd: { records: Object.assign(list(300), { 5: undefined, 7: () => 1, 9: NaN, 11: new Own(), 13: Symbol("s"), 200: Infinity }), [Symbol("left out")]: 1 },
+  holes: { records: new Array(400) },
+  own: { records: Object.assign(list(300), { toJSON: () => "a list" }), other: list(300) },
+  top: list(500),
+  wide: { records: list(300, "\ud800 alone \u2028") },
+  nothing: {},
+  nested: { a: { records: list(300) } },
+  map: new Map([[1, 2]]),
+};
+exports.shape = async ({ shape }) => shapes[shape];
+exports.shapeAsText = async ({ shape }) => JSON.stringify(shapes[shape]);
+exports.circle = async () => {
+  const answer = { records: list(300) };
+  answer.records[299] = answer;
+  return answer;
+};
