@@ -12,14 +12,20 @@ import (
 
 // segment adds a segment's records but the first skip ones. Records whose shapes are all known to
 // fit are copied as they are, without a look at each.
-func (g *gatherer) segment(c *chunk, shard int, base uint64, seg *record.Segment, skip int) error {
+func (g *gatherer) segment(ctx context.Context, c *chunk, shard int, base uint64, seg *record.Segment, skip int) error {
 	if g.compacts(c, seg, skip) {
-		c.common, c.form = seg.Common, seg.Form
-		return c.addLines(shard, base, seg.Arrival, seg.Count, seg.Payload)
+		if c.common = seg.Common; seg.Later == nil {
+			return c.addLines(shard, base, seg.Arrival, seg.Count, seg.Payload)
+		}
+		c.addLater(shard, base, seg.Arrival, seg.Count, seg.Later)
+		return nil
 	}
-	if err := seg.Complete(); err != nil {
-		return err
+	if seg.Later != nil {
+		if err := readNow(ctx, seg); err != nil {
+			return err
+		}
 	}
+	seg.Complete()
 	switch {
 	case g.w.cfg.Opaque:
 		return g.opaque(c, shard, base, seg, skip)

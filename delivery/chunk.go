@@ -50,7 +50,7 @@ type chunk struct {
 	started time.Time
 	input   *inputSchema    // covers every record of the chunk
 	common  []record.Member // that every line lacks, see compact.go
-	form    record.Form     // of the lines, nil for JSON
+	later   []record.Later  // what the lines are made of, while there is no file of them
 	sealed  bool            // takes no more records
 }
 
@@ -99,6 +99,14 @@ func (c *chunk) append(shard int, offset uint64, arrive time.Time, count int, pa
 	return err
 }
 
+// addLater appends records that are not read yet.
+func (c *chunk) addLater(shard int, offset uint64, arrive time.Time, count int, l record.Later) {
+	c.mark(shard, offset, arrive, count, false)
+	c.later = append(c.later, l)
+	c.bytes += l.Size()
+	c.lines += count
+}
+
 // addRecord appends one record, made newline-safe.
 func (c *chunk) addRecord(shard int, offset uint64, arrive time.Time, rec []byte) error {
 	line := record.AppendNDJSON(c.w.AvailableBuffer(), rec)
@@ -142,7 +150,11 @@ func (c *chunk) full(limit int64) bool {
 func (c *chunk) close() error {
 	err := c.w.Flush()
 	if err == nil {
-		err = c.file.Truncate(c.bytes) // a spare file may have been longer
+		size := c.bytes
+		if c.later != nil {
+			size = 0
+		}
+		err = c.file.Truncate(size) // a spare file may have been longer
 	}
 	return errors.Join(err, c.file.Close())
 }

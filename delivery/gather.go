@@ -66,7 +66,7 @@ func (w *Worker) open(ctx context.Context) (_ *gatherer, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("read shard %d at offset %d: %w", i, s.next, err)
 		}
-		w.compact(r)
+		g.compact(r)
 		g.readers = append(g.readers, r)
 		g.held, g.damaged = append(g.held, nil), append(g.damaged, nil)
 		if len(w.cfg.Functions) > 0 {
@@ -173,7 +173,7 @@ func (g *gatherer) poll(ctx context.Context, shard int) (found bool, err error) 
 	}
 	if e := g.held[shard]; e != nil {
 		g.held[shard] = nil
-		return true, g.take(shard, *e)
+		return true, g.take(ctx, shard, *e)
 	}
 	e, ok, err := g.readers[shard].Poll(ctx)
 	var damaged *stream.DamagedError
@@ -185,7 +185,7 @@ func (g *gatherer) poll(ctx context.Context, shard int) (found bool, err error) 
 	case !ok:
 		return false, nil
 	}
-	return true, g.take(shard, e)
+	return true, g.take(ctx, shard, e)
 }
 
 // calling reports whether records are on their way through functions.
@@ -303,7 +303,7 @@ func (g *gatherer) start() (*chunk, error) {
 }
 
 // take adds the records of one stream message from the shard's next offset on.
-func (g *gatherer) take(shard int, e stream.Entry) error {
+func (g *gatherer) take(ctx context.Context, shard int, e stream.Entry) error {
 	c, err := g.start()
 	if err != nil {
 		return err
@@ -324,7 +324,7 @@ func (g *gatherer) take(shard int, e stream.Entry) error {
 			s.next = end
 		}
 		if end > s.next {
-			if err := g.segment(c, shard, at, seg, int(s.next-at)); err != nil {
+			if err := g.segment(ctx, c, shard, at, seg, int(s.next-at)); err != nil {
 				return err
 			}
 			s.next = end

@@ -81,30 +81,43 @@ func (w *world) fetch(_ context.Context, q stream.FetchRequest) (stream.Fetched,
 		return stream.Fetched{}, fmt.Errorf("%w: %s", record.ErrCorrupt, q.Ref)
 	}
 	seg := found.(record.Segment)
-	got := stream.Fetched{Lines: append(q.Buf[:0], seg.Payload...), Common: seg.Common}
-	if q.Forms && len(seg.Common) > 0 && strings.HasSuffix(seg.Common[0].Value, "csv") {
-		got.Form, got.Lines = marked{}, q.Buf[:0]
-		for _, rec := range seg.Records() {
-			got.Lines = append(append(append(got.Lines, '!'), rec...), '\n')
-		}
+	if q.Later && len(seg.Common) > 0 && strings.HasSuffix(seg.Common[0].Value, "csv") {
+		return stream.Fetched{Later: marked{w, seg}, Common: seg.Common}, nil
 	}
-	return got, nil
+	return stream.Fetched{Lines: append(q.Buf[:0], seg.Payload...), Common: seg.Common}, w.lost(seg)
 }
 
-// marked is a form of lines: JSON behind a mark, which no reader of JSON takes.
-type marked struct{}
-
-func (marked) Equal(f record.Form) bool { return f == marked{} }
-
-func (marked) AppendRecord(dst, line []byte) ([]byte, error) {
-	if line[0] != '!' {
-		return dst, errors.New("the line has no mark")
-	}
-	return append(dst, line[1:]...), nil
+// marked are records that lie elsewhere behind marks, which no reader of JSON takes.
+type marked struct {
+	w   *world
+	seg record.Segment
 }
 
-func (marked) Shredder(columns []*column.Column) record.RowReader {
+func (m marked) Size() int64 { return int64(len(m.seg.Payload)) }
+
+func (m marked) Load(_ context.Context, buf []byte) ([]byte, error) {
+	buf = buf[:0]
+	for _, rec := range m.seg.Records() {
+		buf = append(append(append(buf, '!'), rec...), '\n')
+	}
+	n := len(buf)
+	return append(buf, make([]byte, record.Padding)...)[:n], m.w.lost(m.seg)
+}
+
+func (m marked) Lines(_ context.Context, buf []byte) ([]byte, error) {
+	return append(buf[:0], m.seg.Payload...), m.w.lost(m.seg)
+}
+
+func (m marked) Columns(columns []*column.Column) record.RowReader {
 	return &markedReader{r: record.NewShredder(columns)}
+}
+
+// lost says that records of a file whose name says so cannot be read.
+func (w *world) lost(seg record.Segment) error {
+	if len(seg.Common) > 0 && strings.HasPrefix(seg.Common[0].Value, "lost") {
+		return fmt.Errorf("%w: it is lost", record.ErrCorrupt)
+	}
+	return nil
 }
 
 type markedReader struct{ r *record.Shredder }

@@ -51,7 +51,7 @@ func blamesData(err error) bool {
 // fit their columns are found in one pass; what remains is found by halving, so that a single bad
 // record in n costs about 2·log₂ n conversions of ever smaller parts.
 func (w *Worker) isolate(ctx context.Context, c *chunk, p *plan) ([]fault, error) {
-	if err := c.complete(); err != nil {
+	if err := c.complete(ctx); err != nil {
 		return nil, err
 	}
 	faults, err := w.misfits(c)

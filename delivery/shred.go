@@ -38,17 +38,20 @@ func (s *shreds) asked() { s.rest.Store(shredRest) }
 // its lines.
 func (p *plan) converted(ctx context.Context, db *duck.DB, c *chunk, convert func(sel string) error) error {
 	if s := p.input.shreds; s.worth() {
-		rows := &chunkRows{path: c.path, bytes: c.bytes, fields: p.input.lacking(c.common).Fields, form: c.form}
+		rows := &chunkRows{ctx: ctx, path: c.path, bytes: c.bytes, lines: c.lines, later: c.later, fields: p.input.lacking(c.common).Fields}
 		from, done := db.Relate(rows)
 		err := convert(p.rowsFrom(c, p.around(from, c.common)))
 		done()
+		if fault := rows.fault.Load(); fault != nil {
+			return *fault
+		}
 		if !rows.asked.Load() {
 			return err
 		}
 		s.asked()
 	}
-	if c.form != nil {
-		if err := c.complete(); err != nil {
+	if c.later != nil {
+		if err := c.complete(ctx); err != nil {
 			return err
 		}
 	}
@@ -60,22 +63,29 @@ type chunkRows struct {
 	path   string
 	bytes  int64 // of the file that count
 	fields []tarn.Field
-	form   record.Form
-	asked  atomic.Bool
+
+	ctx   context.Context // of the conversion
+	lines int
+	later []record.Later // in place of the file
+
+	asked atomic.Bool           // the SQL engine's reader has to read them
+	fault atomic.Pointer[error] // they cannot be read where they lie
+}
+
+func (r *chunkRows) fail(err error) error {
+	err = unread{err}
+	r.fault.CompareAndSwap(nil, &err)
+	return err
 }
 
 // Fields implements column.Relation.
 func (r *chunkRows) Fields() []tarn.Field { return r.fields }
 
-func (r *chunkRows) shredder(columns []*column.Column) record.RowReader {
-	if r.form != nil {
-		return r.form.Shredder(columns)
-	}
-	return record.NewShredder(columns)
-}
-
 // Open implements column.Relation.
 func (r *chunkRows) Open() (column.Reader, error) {
+	if r.later != nil {
+		return &laterReader{ctx: r.ctx, rows: r}, nil
+	}
 	f, err := os.Open(r.path)
 	if err != nil {
 		return nil, err
@@ -95,13 +105,13 @@ type chunkReader struct {
 	buf      []byte
 	at, have int // lines not taken yet, and the part of one behind them
 	whole    int // the end of the last whole line
-	s        record.RowReader
+	s        *record.Shredder
 }
 
 // Next implements column.Reader.
 func (r *chunkReader) Next(b *column.Batch) (int, error) {
 	if r.s == nil {
-		r.s = r.rows.shredder(b.Columns)
+		r.s = record.NewShredder(b.Columns)
 	}
 	if r.at == r.whole {
 		if err := r.fill(); err != nil {

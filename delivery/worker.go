@@ -45,6 +45,7 @@ type Worker struct {
 
 	chunkBytes atomic.Int64 // Config.ChunkBytes, or less after a conversion ran out of memory
 	exchanges  sync.Pool    // of *exchange
+	eager      atomic.Int64 // until then, in nanoseconds since 1970, nothing is read later
 	newFiles   atomic.Int64 // made by the last commit, or by the last conversion into final files
 }
 
@@ -83,6 +84,9 @@ func (w *Worker) broken(err error) {
 	w.setFault(err)
 	if n := w.chunkBytes.Load(); tarn.CodeOf(err) == tarn.CodeTooLarge && n > 1<<20 {
 		w.chunkBytes.Store(n / 2) // the same chunk would fail for ever
+	}
+	if errors.As(err, new(unread)) {
+		w.eager.Store(time.Now().Add(eagerFor).UnixNano())
 	}
 	level := slog.LevelError
 	if tarn.CodeOf(err) == tarn.CodeNotFound { // it waits for something that is to come, such as a joined table

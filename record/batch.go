@@ -50,8 +50,9 @@ type Segment struct {
 	// in a log have none: a reader may ask for them in place of records written out, see Complete.
 	Common []Member
 
-	// Form says what the lines of Payload are, nil for JSON. As for Common, segments in a log have none.
-	Form Form
+	// Later is the records in place of Payload, for readers that asked for it. As for Common, segments in
+	// a log have none.
+	Later Later
 
 	// Shapes lists the distinct shapes of JSON records in order of first occurrence. It is nil
 	// for opaque records, and when there are more than MaxShapes (ShapesOverflow).
@@ -147,36 +148,20 @@ func AppendMembers(dst []byte, members []Member) []byte {
 	return dst
 }
 
-// Complete makes JSON of every record and writes the members in Common out into it. The records must be
-// objects with members on lines, as readers give them.
-func (s *Segment) Complete() error {
-	if len(s.Common) == 0 && s.Form == nil {
-		return nil
+// Complete writes the members in Common out into every record. The records must be lines that end with
+// the brace of an object that is not empty, as readers give them.
+func (s *Segment) Complete() {
+	if len(s.Common) == 0 {
+		return
 	}
 	members := AppendMembers(nil, s.Common)
 	payload := make([]byte, 0, len(s.Payload)+s.Count*len(members))
-	var err error
-	for _, line := range s.Records() {
-		if payload, err = AppendComplete(payload, line, s.Form, members); err != nil {
-			return err
-		}
+	for _, rec := range s.Records() {
+		payload = append(payload, rec[:len(rec)-1]...)
+		payload = append(payload, members...)
+		payload = append(payload, '}', '\n')
 	}
-	s.Payload, s.Common, s.Form = payload, nil, nil
-	return nil
-}
-
-// AppendComplete appends the record that a line stands for, with the members that AppendMembers wrote, as a
-// line.
-func AppendComplete(dst, line []byte, form Form, members []byte) ([]byte, error) {
-	if form == nil {
-		dst = append(dst, line...)
-	} else {
-		var err error
-		if dst, err = form.AppendRecord(dst, line); err != nil {
-			return dst, err
-		}
-	}
-	return append(append(dst[:len(dst)-1], members...), '}', '\n'), nil
+	s.Payload, s.Common = payload, nil
 }
 
 // maxReferred is how many records a reference may stand for: far more than any writer puts into one.

@@ -19,6 +19,11 @@ type Shredder struct {
 	forms  []*form // of records that came before, the latest first
 	misses int     // records in a row that had none of them
 	rest   int     // records for which they are not tried
+
+	numbered bool
+	ask      bool    // only the SQL engine can tell numbers of lines
+	line     int64   // where the next record may begin
+	lines    *target // their column, nil for none
 }
 
 // level is the members of an object that have columns.
@@ -38,6 +43,19 @@ type target struct {
 // NewShredder returns a shredder for batches of these columns. Those that are unused are left out.
 func NewShredder(columns []*column.Column) *Shredder {
 	return &Shredder{root: newLevel(columns), scan: scanner{depth: math.MaxInt, strict: true}}
+}
+
+// NewNumberedShredder returns a shredder of a text that may hold blank lines, which are no records. It puts
+// the number of each record's line, the first of the text being first, into the column of the name. No record
+// may have such a member itself.
+func NewNumberedShredder(columns []*column.Column, name string, first int64) *Shredder {
+	s := NewShredder(columns)
+	s.numbered, s.line = true, first
+	if at, ok := s.root.byKey[name]; ok {
+		s.lines = &s.root.members[at]
+		s.ask = s.lines.column.Kind != tarn.Long
+	}
+	return s
 }
 
 func newLevel(columns []*column.Column) *level {
@@ -62,12 +80,25 @@ const Padding = 8
 // Shred fills an empty batch with the records of b[next:n], which are whole lines and have Padding behind
 // them, and returns how many it took and where the next begins. It stops at column.Rows.
 func (s *Shredder) Shred(to *column.Batch, b []byte, next, n int) (rows, end int, err error) {
+	if s.ask {
+		return 0, 0, column.ErrAsk
+	}
 	to.Source = b
 	for rows < column.Rows && next < n {
 		if next = s.blanks(b, next, n); next == n {
 			break
 		}
+		if s.numbered && b[next] == '\n' {
+			next++
+			s.line++
+			continue
+		}
 		s.record++
+		if s.lines != nil {
+			s.lines.seen = s.record // one in the record would be the second
+			s.lines.column.Longs[rows] = s.line
+			s.lines.column.Set(rows)
+		}
 		end, err := s.one(to, b, next, n, rows)
 		if err != nil {
 			return 0, 0, err
@@ -77,6 +108,7 @@ func (s *Shredder) Shred(to *column.Batch, b []byte, next, n int) (rows, end int
 				return 0, 0, column.ErrAsk
 			}
 			end++
+			s.line++
 		}
 		next = end
 		rows++

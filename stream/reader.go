@@ -68,6 +68,7 @@ type Reader struct {
 	held    *Message // read, but damage before it is reported first
 	parts   []Entry  // of the message read last, still to be returned
 	compact bool
+	later   func(*record.Segment) bool // see Compact
 	keep    bool
 	buf     []byte // of the records fetched last, with compact
 }

@@ -17,23 +17,24 @@ type Fetch func(context.Context, FetchRequest) (Fetched, error)
 type FetchRequest struct {
 	Ref   []byte
 	Buf   []byte // the lines may be written to Buf[:0], which may be nil
-	Forms bool   // lines may have a form
+	Later bool   // the records may be read later
 }
 
-// Fetched are the records of a segment: lines in a form, complete with the members in Common.
+// Fetched are the records of a segment: lines, complete with the members in Common. With Later nothing was
+// read yet.
 type Fetched struct {
 	Lines  []byte
-	Form   record.Form
+	Later  record.Later
 	Common []record.Member
 }
 
 // ErrExpired: records that a reference stands for were removed where they lay, as their owner wished.
 var ErrExpired = errors.New("the records have expired")
 
-// Compact makes the reader leave out members that all records of a segment share, and leave lines in the form
-// that they have where they lie (record.Segment.Common, Form). An entry with such a segment is valid until the
-// next is read. Call it before the first read.
-func (r *Reader) Compact() { r.compact = true }
+// Compact makes the reader leave out members that all records of a segment share (record.Segment.Common). An
+// entry with such a segment is valid until the next is read. Records that lie elsewhere stay there where
+// later, which is asked for each segment of them, says so (record.Segment.Later). Call it before the first read.
+func (r *Reader) Compact(later func(*record.Segment) bool) { r.compact, r.later = true, later }
 
 // KeepReferences makes the reader return references in place of the records they stand for, for callers
 // that look at requests and counts alone. Call it before the first read.
@@ -85,7 +86,9 @@ func (r *Reader) part(ctx context.Context) (Entry, bool, error) {
 				r.parts, r.offset = r.parts[1:], next
 				return Entry{}, false, lost
 			}
-			e.Size = len(seg.Payload)
+			if e.Size = len(seg.Payload); seg.Later != nil {
+				e.Size = int(seg.Later.Size())
+			}
 		}
 		r.parts, r.offset = r.parts[1:], next
 		return e, true, nil
@@ -98,19 +101,30 @@ func (r *Reader) fetch(ctx context.Context, seg *record.Segment) error {
 	if r.sh.s.cfg.Fetch == nil {
 		return fmt.Errorf("records lie outside of the stream %s, and it was opened without a way to them", r.sh.s.cfg.Name)
 	}
-	got, err := r.sh.s.cfg.Fetch(ctx, FetchRequest{Ref: seg.Ref, Buf: r.buf, Forms: r.compact})
+	fetch, q := r.sh.s.cfg.Fetch, FetchRequest{Ref: seg.Ref, Buf: r.buf, Later: r.later != nil}
+	got, err := fetch(ctx, q)
+	if err == nil && got.Later != nil {
+		later := *seg
+		if later.Later, later.Common, later.Ref = got.Later, got.Common, nil; r.later(&later) {
+			*seg = later
+			return nil
+		}
+		q.Later = false
+		got, err = fetch(ctx, q)
+	}
 	if err != nil {
 		return err
 	}
-	seg.Payload, seg.Form, seg.Common, seg.Ref = got.Lines, got.Form, got.Common, nil
+	seg.Payload, seg.Common, seg.Ref = got.Lines, got.Common, nil
 	if err := seg.Check(); err != nil {
 		return err
 	}
 	if r.compact {
 		r.buf = got.Lines
-		return nil
+	} else {
+		seg.Complete()
 	}
-	return seg.Complete()
+	return nil
 }
 
 // refers reports whether some segment is a reference.

@@ -16,6 +16,7 @@ import (
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/metadb"
 	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/record/column"
 	"github.com/tarn-data/tarn/stream"
 )
 
@@ -86,61 +87,93 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 const maxPiece = 16 << 20
 
 // Fetch implements stream.Fetch for the references that doors write: the records of a chunk as they were
-// framed, with their lines, or rows of CSV where those will do; the members of the file are common to all. It
-// fails with stream.ErrExpired when the lifecycle has removed the copy, and with record.ErrCorrupt when it is
-// lost or its bytes are not those that came (I5).
+// framed, with their lines; the members of the file are common to all. It fails with stream.ErrExpired when
+// the lifecycle has removed the copy, and with record.ErrCorrupt when it is lost or its bytes are not those
+// that came (I5).
 func (o *Originals) Fetch(ctx context.Context, q stream.FetchRequest) (stream.Fetched, error) {
 	var r reference
-	corrupt := func(what string) (stream.Fetched, error) {
-		return stream.Fetched{}, fmt.Errorf("%w: the original %s %s; the first of them is at line %d", record.ErrCorrupt, r.Object, what, r.Piece.From.Line)
-	}
 	if err := json.Unmarshal(q.Ref, &r); err != nil || r.Piece.Bytes <= 0 || r.Piece.Bytes > maxPiece || r.Piece.From.Offset < 0 {
 		return stream.Fetched{}, fmt.Errorf("%w: a reference of %d bytes says nothing", record.ErrCorrupt, len(q.Ref))
 	}
+	got := stream.Fetched{Common: lineage(r.File, r.Hash)}
+	later := &laterPiece{o, r}
+	if q.Later && r.Read.Columnar() {
+		got.Later = later
+		return got, nil
+	}
+	var err error
+	got.Lines, err = later.Lines(ctx, q.Buf)
+	return got, err
+}
+
+// laterPiece is a piece of an original.
+type laterPiece struct {
+	o *Originals
+	r reference
+}
+
+// Size implements record.Later.
+func (l *laterPiece) Size() int64 { return l.r.Piece.Bytes }
+
+// Columns implements record.Later.
+func (l *laterPiece) Columns(columns []*column.Column) record.RowReader {
+	return decode.Columns(l.r.Read, l.r.Piece.From, columns)
+}
+
+// corrupt says what is wrong with the original.
+func (l *laterPiece) corrupt(what string) error {
+	return fmt.Errorf("%w: the original %s %s; the first of them is at line %d", record.ErrCorrupt, l.r.Object, what, l.r.Piece.From.Line)
+}
+
+// Load implements record.Later.
+func (l *laterPiece) Load(ctx context.Context, buf []byte) ([]byte, error) {
+	o, r := l.o, &l.r
 	object, err := o.bucket.Open(ctx, r.Object)
 	if errors.Is(err, lake.ErrNotFound) || errors.Is(err, lake.ErrKey) {
-		if expired, err := o.expired(ctx, r); err != nil || expired {
-			return stream.Fetched{}, cmp.Or(err, stream.ErrExpired)
+		if expired, err := o.expired(ctx, *r); err != nil || expired {
+			return nil, cmp.Or(err, stream.ErrExpired)
 		}
-		return corrupt("is missing")
+		return nil, l.corrupt("is missing")
 	}
 	if err != nil {
-		return stream.Fetched{}, err
+		return nil, err
 	}
 	defer object.Close()
 	if r.Piece.From.Offset+r.Piece.Bytes > object.Size() {
-		return corrupt("is cut short")
+		return nil, l.corrupt("is cut short")
 	}
-	piece := o.pieces.Get().(*[]byte)
-	defer o.pieces.Put(piece)
-	*piece = slices.Grow((*piece)[:0], int(r.Piece.Bytes))[:r.Piece.Bytes]
-	if _, err := object.ReadAt(*piece, r.Piece.From.Offset); err != nil && err != io.EOF {
-		return stream.Fetched{}, err
+	buf = slices.Grow(buf[:0], int(r.Piece.Bytes)+record.Padding)[:r.Piece.Bytes]
+	if _, err := object.ReadAt(buf, r.Piece.From.Offset); err != nil && err != io.EOF {
+		return nil, err
 	}
-	if crc32.Checksum(*piece, castagnoli) != r.Piece.Sum {
-		return corrupt("is damaged")
+	if crc32.Checksum(buf, castagnoli) != r.Piece.Sum {
+		return nil, l.corrupt("is damaged")
 	}
-	got := stream.Fetched{Lines: q.Buf, Common: lineage(r.File, r.Hash)}
-	if got.Lines == nil {
-		got.Lines = make([]byte, 0, len(*piece)+len(*piece)/8)
-	}
-	if q.Forms {
-		var ok bool
-		if got.Lines, got.Form, ok = decode.AppendRows(got.Lines[:0], *piece, r.Read, r.Piece.From); ok {
-			return got, nil
-		}
-	}
-	records, err := decode.OpenRange(*piece, r.Read, r.Piece.From)
+	return buf, nil
+}
+
+// Lines implements record.Later.
+func (l *laterPiece) Lines(ctx context.Context, buf []byte) ([]byte, error) {
+	piece := l.o.pieces.Get().(*[]byte)
+	defer l.o.pieces.Put(piece)
+	loaded, err := l.Load(ctx, *piece)
 	if err != nil {
-		return corrupt("cannot be read: " + err.Error())
+		return nil, err
+	}
+	*piece = loaded
+	records, err := decode.OpenRange(loaded, l.r.Read, l.r.Piece.From)
+	if err != nil {
+		return nil, l.corrupt("cannot be read: " + err.Error())
 	}
 	k := &chunker{records: records, bytes: math.MaxInt}
-	c := &chunk{body: got.Lines}
-	if err := k.fill(c); err != nil || c.badAll > 0 {
-		return corrupt("has no records where the stream says so")
+	c := &chunk{body: buf}
+	if c.body == nil {
+		c.body = make([]byte, 0, len(loaded)+len(loaded)/8)
 	}
-	got.Lines = c.body
-	return got, nil
+	if err := k.fill(c); err != nil || c.badAll > 0 {
+		return nil, l.corrupt("has no records where the stream says so")
+	}
+	return c.body, nil
 }
 
 // expired reports whether the lifecycle removed the copy.

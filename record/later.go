@@ -1,23 +1,31 @@
 package record
 
 import (
+	"context"
+
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/record/column"
 )
 
-// Form says what lines are that are no JSON, but become records: rows of a CSV file. It is immutable.
-type Form interface {
-	// AppendRecord appends the record that a line stands for, as a JSON object with members.
-	AppendRecord(dst, line []byte) ([]byte, error)
-	// Shredder returns a reader of lines for batches of these columns.
-	Shredder([]*column.Column) RowReader
-	// Equal reports whether lines of both mean the same.
-	Equal(Form) bool
+// Later is the records of a segment where they lie, which are read when they are needed and not before. It is
+// immutable and safe for concurrent use. Errors of reading are those of stream.Fetch.
+type Later interface {
+	// Size is how many bytes they take there.
+	Size() int64
+	// Load reads them as they are. It may use buf, which may be nil; Padding more bytes can be read behind
+	// what it returns.
+	Load(ctx context.Context, buf []byte) ([]byte, error)
+	// Columns returns a reader of what Load returned, from its beginning, into batches of these columns.
+	// They hold what Lines would say.
+	Columns([]*column.Column) RowReader
+	// Lines reads them as Segment.Payload would have them, without the members in Segment.Common.
+	Lines(ctx context.Context, buf []byte) ([]byte, error)
 }
 
-// RowReader fills batches from lines, see Shredder.Shred. It belongs to one goroutine.
+// RowReader fills batches from texts, see Shredder.Shred. A text is read from its beginning to its end. A
+// reader belongs to one goroutine.
 type RowReader interface {
-	Shred(to *column.Batch, lines []byte, next, n int) (rows, end int, err error)
+	Shred(to *column.Batch, text []byte, next, n int) (rows, end int, err error)
 }
 
 // PutNumber puts a number of JSON into a row of a column of numbers, and reports whether it did: false for
