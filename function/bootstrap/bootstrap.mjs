@@ -242,18 +242,6 @@ async function call(connections, handler, event, context) {
   }
 }
 
-// parse returns a function that returns the value of a text, or throws that it is not JSON.
-function parse(text) {
-  try {
-    const value = JSON.parse(text);
-    return () => value;
-  } catch (error) {
-    return () => {
-      throw error;
-    };
-  }
-}
-
 // serve runs the handler for one event after the other. An event that comes without a deadline came early:
 // the host's word on the answer before it says until when it may run, or, by not naming it, that another
 // worker has it.
@@ -264,7 +252,6 @@ async function serve(events, answers, handler) {
   for (;;) {
     const { status, headers, body } = await coming;
     if (status !== 200) process.exit(0);
-    const event = parse(body); // while the host reads the last answer
     const id = headers["lambda-runtime-aws-request-id"];
     const go = (await word).headers;
     const deadline = headers["lambda-runtime-deadline-ms"] ?? go["lambda-runtime-deadline-ms"];
@@ -275,7 +262,7 @@ async function serve(events, answers, handler) {
     early ||= body.length >= largeEvent;
     const then = asked ? "" : ask(early); // one wait instead of two
     try {
-      answers.encode(await call([events, answers], handler, event(), makeContext(headers, Number(deadline))));
+      answers.encode(await call([events, answers], handler, JSON.parse(body), makeContext(headers, Number(deadline))));
       word = answers.post(`/invocation/${id}/response`, "Content-Type: application/json\r\n", then);
     } catch (error) {
       console.error(error);
