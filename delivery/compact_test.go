@@ -12,6 +12,7 @@ import (
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
+	"github.com/tarn-data/tarn/duck"
 	"github.com/tarn-data/tarn/record"
 )
 
@@ -251,4 +252,46 @@ func TestAgain(t *testing.T) {
 	if _, _, err := again(t.Context(), tarn.Position{Offset: 7}); err == nil {
 		t.Error("a record that is not there was read")
 	}
+}
+
+// TestManyThreads: the lines of a large chunk, and the pieces of a file, are read once each, however many
+// threads share them.
+func TestManyThreads(t *testing.T) {
+	w := newWorld(t, 1)
+	cfg := w.config()
+	cfg.ChunkBytes = 64 << 20
+	var err error
+	if cfg.Duck, err = duck.Open(duck.Options{MemoryBytes: 512 << 20, Threads: 4, AllowedDirs: []string{w.dir}, Unordered: true}); err != nil {
+		t.Fatal(err)
+	}
+	defer cfg.Duck.Close()
+	d := w.run(cfg)
+	var lines []string
+	n, sum := 0, 0
+	for size := 0; size < 40<<20; {
+		n++
+		sum += n
+		length := n % 5000
+		if n%1000 == 7 {
+			length = 1<<20 - 100
+		}
+		line := fmt.Sprintf(`{"n":%d,"s":"%s"}`, n, strings.Repeat("x", length))
+		size += len(line)
+		if lines = append(lines, line); len(line) > 1<<19 || len(lines) == 500 {
+			w.put(0, lines...)
+			lines = lines[:0]
+		}
+	}
+	w.put(0, lines...)
+	w.flush(d)
+	w.want(d, "SELECT count(*), sum(n)::BIGINT, count(DISTINCT n) FROM t", fmt.Sprint(n, " ", sum, " ", n))
+	for i := range 50 {
+		w.refer(0, "many.csv", fmt.Sprintf(`{"n":%d,"_line":%d}`, -i, i), fmt.Sprintf(`{"n":%d,"_line":%d}`, -100-i, i))
+	}
+	w.flush(d)
+	for i := range 50 {
+		w.refer(0, "many.csv", fmt.Sprintf(`{"n":%d,"_line":%d}`, -1000-i, i), fmt.Sprintf(`{"n":%d,"_line":%d}`, -2000-i, i))
+	}
+	w.flush(d)
+	w.want(d, "SELECT count(*), count(DISTINCT n) FROM t", fmt.Sprint(n+200, " ", n+200))
 }

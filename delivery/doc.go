@@ -10,6 +10,9 @@
 //	shards → functions → gather → chunk (NDJSON on disk) → convert ┬→ segment (hot tail) ─ flush: merge ┬→ commit
 //	         some events ahead    shapes checked, misfits failed   └→ final files, when much comes ─────┘
 //
+// To convert is to take plain records apart into columns (shred.go), or to have DuckDB read the chunk, and to
+// run the transform over that. Records of large files are read only then (later.go).
+//
 // A delivery may also end in a table of a database outside of Tarn, or in the zone cleaned. All but the
 // end is the same then: target says what the ends have in common, and packages database and cleaned do
 // the writing.

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/tarn-data/tarn/record"
@@ -41,49 +42,83 @@ func readNow(ctx context.Context, seg *record.Segment) error {
 	return nil
 }
 
-// laterReader reads the records of a chunk where they lie.
+// laterScan is one reading of the records of a chunk where they lie. Threads take its pieces in turn.
+type laterScan struct {
+	rows  *chunkRows
+	next  atomic.Int64 // piece
+	ended atomic.Int64 // pieces that were read
+	taken atomic.Int64 // rows
+}
+
+// Readers implements column.Scan.
+func (s *laterScan) Readers() int { return s.rows.readers(len(s.rows.c.later)) }
+
+// Open implements column.Scan.
+func (s *laterScan) Open() (column.Reader, error) { return &laterReader{scan: s}, nil }
+
+// end notes that a piece was read. A chunk that has fewer records than the log says, or more, is not
+// converted (I3).
+func (s *laterScan) end() error {
+	if s.ended.Add(1) < int64(len(s.rows.c.later)) {
+		return nil
+	}
+	if n := s.taken.Load(); n != int64(s.rows.c.lines) {
+		return s.rows.fail(fmt.Errorf("%w: %d records lie where %d should", record.ErrCorrupt, n, s.rows.c.lines))
+	}
+	return nil
+}
+
+// laterReader reads pieces.
 type laterReader struct {
-	ctx  context.Context // of the conversion
-	rows *chunkRows
-	next int // of the pieces
+	scan *laterScan
 
 	buf      []byte
 	at, size int // what is left of the piece in buf
 	s        record.RowReader
-	taken    int // rows
 }
 
 // Next implements column.Reader.
 func (r *laterReader) Next(b *column.Batch) (int, error) {
 	for {
-		if r.at < r.size {
-			rows, end, err := r.s.Shred(b, r.buf, r.at, r.size)
-			if err != nil {
-				r.rows.asked.Store(true)
+		if r.at == r.size {
+			if more, err := r.load(b.Columns); err != nil || !more {
 				return 0, err
 			}
-			r.at, r.taken = end, r.taken+rows
-			if rows > 0 {
-				return rows, nil
-			}
-			r.at = r.size // blank lines, or the count will tell
-			continue
 		}
-		if r.next == len(r.rows.later) {
-			if r.taken != r.rows.lines { // I3
-				return 0, r.rows.fail(fmt.Errorf("%w: %d records lie where %d should", record.ErrCorrupt, r.taken, r.rows.lines))
-			}
-			return 0, nil
-		}
-		piece := r.rows.later[r.next]
-		loaded, err := piece.Load(r.ctx, r.buf)
+		rows, end, err := r.s.Shred(b, r.buf, r.at, r.size)
 		if err != nil {
-			return 0, r.rows.fail(err)
+			r.scan.rows.asked.Store(true)
+			return 0, err
 		}
-		r.buf, r.at, r.size = loaded[:cap(loaded)], 0, len(loaded)
-		r.s = piece.Columns(b.Columns)
-		r.next++
+		if r.at = end; rows == 0 {
+			r.at = r.size // blank lines; of what else it may be the count will tell
+		}
+		r.scan.taken.Add(int64(rows))
+		if r.at == r.size {
+			if err := r.scan.end(); err != nil {
+				return 0, err
+			}
+		}
+		if rows > 0 {
+			return rows, nil
+		}
 	}
+}
+
+// load reads the next piece. It reports false when there is none.
+func (r *laterReader) load(columns []*column.Column) (bool, error) {
+	pieces := r.scan.rows.c.later
+	n := r.scan.next.Add(1) - 1
+	if n >= int64(len(pieces)) {
+		return false, nil
+	}
+	loaded, err := pieces[n].Load(r.scan.rows.ctx, r.buf)
+	if err != nil {
+		return false, r.scan.rows.fail(err)
+	}
+	r.buf, r.at, r.size = loaded[:cap(loaded)], 0, len(loaded)
+	r.s = pieces[n].Columns(columns)
+	return true, nil
 }
 
 // Close implements column.Reader.

@@ -1,7 +1,8 @@
 // Package duck is the only part of Tarn that talks to DuckDB. It embeds instances of it, bounds
 // their memory, threads and reach, and turns their errors into *tarn.Error.
 //
-// What enters: SQL text, arguments as Go values, names of files the caller has chosen, schemas.
+// What enters: SQL text, arguments as Go values, names of files the caller has chosen, schemas, and relations
+// whose rows Go code puts into columns while a statement reads them (DB.Relate).
 // What leaves: Arrow record batches streamed as DuckDB makes them, Go values for small results,
 // Parquet files with exact statistics, and SQL text that reads such files (ReadParquet, ReadNDJSON).
 //

@@ -7,11 +7,13 @@ package duck
 // What DuckDB calls, see relation_calls.go.
 extern void tarnRelationBind(void *info);
 extern void tarnRelationInit(void *info);
+extern void tarnRelationJoin(void *info);
 extern void tarnRelationScan(void *info, void *chunk);
 extern void tarnRelationRelease(void *cell);
 
 static void *relation_bind(void)    { return (void *)tarnRelationBind; }
 static void *relation_init(void)    { return (void *)tarnRelationInit; }
+static void *relation_join(void)    { return (void *)tarnRelationJoin; }
 static void *relation_scan(void)    { return (void *)tarnRelationScan; }
 static void *relation_release(void) { return (void *)tarnRelationRelease; }
 */
@@ -40,8 +42,8 @@ type relations struct {
 }
 
 // Relate offers the rows of a relation to statements of the DB, and returns SQL text, usable after FROM, that
-// reads them in their order. The caller may add an alias. A statement reads the relation in one thread, once
-// for each time it names it. Call done when no such statement runs any more.
+// reads them. The caller may add an alias. A statement scans the relation once for each time it names it. Call
+// done when no such statement runs any more.
 func (d *DB) Relate(r column.Relation) (sql string, done func()) {
 	d.relations.mu.Lock()
 	defer d.relations.mu.Unlock()
@@ -72,6 +74,7 @@ func (r *relations) register(c capi.Connection) error {
 	capi.TableFunctionSetExtraInfo(f, newCell(r), C.relation_release())
 	capi.TableFunctionSetBind(f, C.relation_bind())
 	capi.TableFunctionSetInit(f, C.relation_init())
+	capi.TableFunctionSetLocalInit(f, C.relation_join())
 	capi.TableFunctionSetFunction(f, C.relation_scan())
 	capi.TableFunctionSupportsProjectionPushdown(f, true)
 	if capi.RegisterTableFunction(c, f) == capi.StateError {

@@ -32,8 +32,8 @@ import (
 	"github.com/tarn-data/tarn/record/column"
 )
 
-// scan is one reading of a relation by a statement.
-type scan struct {
+// share is what one thread of a statement reads of a relation.
+type share struct {
 	reader    column.Reader
 	batch     column.Batch
 	projected []int // the columns that the statement wants, in its order
@@ -62,13 +62,23 @@ func tarnRelationBind(info unsafe.Pointer) {
 func tarnRelationInit(info unsafe.Pointer) {
 	in := capi.InitInfo{Ptr: info}
 	defer guard(func(why string) { capi.InitSetError(in, why) })
-	r := inCell(capi.InitGetBindData(in)).(column.Relation)
-	columns, ok := column.Of(r.Fields())
+	s := inCell(capi.InitGetBindData(in)).(column.Relation).Scan()
+	capi.InitSetMaxThreads(in, capi.IdxT(s.Readers()))
+	capi.InitSetInitData(in, newCell(s), relationRelease())
+}
+
+// tarnRelationJoin is called by each thread of a statement that scans.
+//
+//export tarnRelationJoin
+func tarnRelationJoin(info unsafe.Pointer) {
+	in := capi.InitInfo{Ptr: info}
+	defer guard(func(why string) { capi.InitSetError(in, why) })
+	columns, ok := column.Of(inCell(capi.InitGetBindData(in)).(column.Relation).Fields())
 	if !ok {
 		capi.InitSetError(in, "a column has a type that relations do not have")
 		return
 	}
-	s := &scan{batch: column.Batch{Columns: columns}}
+	s := &share{batch: column.Batch{Columns: columns}}
 	for _, c := range columns {
 		c.Unused = true
 	}
@@ -81,13 +91,6 @@ func tarnRelationInit(info unsafe.Pointer) {
 			s.projected = append(s.projected, -1) // a row id, which nobody reads
 		}
 	}
-	capi.InitSetMaxThreads(in, 1) // rows keep their order
-	reader, err := r.Open()
-	if err != nil {
-		capi.InitSetError(in, err.Error())
-		return
-	}
-	s.reader = reader
 	capi.InitSetInitData(in, newCell(s), relationRelease())
 }
 
@@ -105,7 +108,14 @@ func prepare(c *column.Column) {
 func tarnRelationScan(info, out unsafe.Pointer) {
 	f, chunk := capi.FunctionInfo{Ptr: info}, capi.DataChunk{Ptr: out}
 	defer guard(func(why string) { capi.FunctionSetError(f, why) })
-	s := inCell(capi.FunctionGetInitData(f)).(*scan)
+	s := inCell(capi.FunctionGetLocalInitData(f)).(*share)
+	if s.reader == nil {
+		var err error
+		if s.reader, err = inCell(capi.FunctionGetInitData(f)).(column.Scan).Open(); err != nil {
+			capi.FunctionSetError(f, err.Error())
+			return
+		}
+	}
 	s.batch.Reset()
 	for i, at := range s.projected {
 		if at >= 0 {
@@ -148,7 +158,7 @@ func vectorOf[T any](v capi.Vector) []T {
 }
 
 // finish hands over what stands in no vector yet: texts, and which rows are NULL.
-func (s *scan) finish(c *column.Column, v capi.Vector, rows int) {
+func (s *share) finish(c *column.Column, v capi.Vector, rows int) {
 	if c.Kind == tarn.String && rows > 0 {
 		C.tarn_assign_texts(v.Ptr, (*C.tarn_text)(unsafe.Pointer(&c.Texts[0])), (*C.uint64_t)(unsafe.Pointer(&c.Valid[0])), C.uint64_t(rows),
 			(*C.char)(unsafe.Pointer(unsafe.SliceData(s.batch.Source))), (*C.char)(unsafe.Pointer(unsafe.SliceData(s.batch.Unescaped))))
@@ -170,7 +180,7 @@ func (s *scan) finish(c *column.Column, v capi.Vector, rows int) {
 //export tarnRelationRelease
 func tarnRelationRelease(cell unsafe.Pointer) {
 	h := cgo.Handle(*(*C.uintptr_t)(cell))
-	if s, ok := h.Value().(*scan); ok {
+	if s, ok := h.Value().(*share); ok && s.reader != nil {
 		_ = s.reader.Close() // it was read only
 	}
 	h.Delete()

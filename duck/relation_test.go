@@ -20,6 +20,10 @@ type lines struct {
 
 func (l lines) Fields() []tarn.Field { return l.fields }
 
+func (l lines) Scan() column.Scan { return l }
+
+func (l lines) Readers() int { return 1 }
+
 func (l lines) Open() (column.Reader, error) {
 	return &lineReader{b: append([]byte(l.text), make([]byte, record.Padding)...), n: len(l.text)}, nil
 }

@@ -8,6 +8,8 @@
 // Doors call Frame, package stream calls Builder and DecodeBatch, deliveries call DecodeBatch,
 // [Segment.Records] and [Inspect].
 //
+// For conversions a [Shredder] takes plain records apart into the columns of package column.
+//
 // Record bytes are never altered (I5). Nothing here does I/O, keeps state between calls or starts
 // goroutines; functions are safe for concurrent use.
 package record

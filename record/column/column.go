@@ -90,10 +90,18 @@ func Of(fields []tarn.Field) ([]*Column, bool) {
 // Relation is rows that a statement can read, as often as it likes. It is safe for concurrent use.
 type Relation interface {
 	Fields() []tarn.Field // of types that Of accepts
+	// Scan begins to read the rows once.
+	Scan() Scan
+}
+
+// Scan is one reading of a relation. It is safe for concurrent use.
+type Scan interface {
+	// Readers is how many readers at most may share the rows; one alone gets them in their order.
+	Readers() int
 	Open() (Reader, error)
 }
 
-// Reader reads a relation once. It belongs to one goroutine at a time.
+// Reader reads a part of the rows of a scan, or all. It belongs to one goroutine at a time.
 type Reader interface {
 	// Next fills an empty batch, whose columns are those of the relation in order, and returns its rows; 0
 	// at the end. An error ends the statement.
