@@ -2,6 +2,7 @@ package record
 
 import (
 	"math"
+	"strings"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/record/column"
@@ -30,7 +31,8 @@ type Shredder struct {
 type level struct {
 	members []target
 	byKey   map[string]int
-	next    int // the member expected next: records mostly have one order
+	escapes bool // the name of a column looks like an escaped key
+	next    int  // the member expected next: records mostly have one order
 }
 
 // target is a column and, where that is a struct, what is in it.
@@ -69,6 +71,7 @@ func newLevel(columns []*column.Column) *level {
 			m.inside = newLevel(c.Children)
 		}
 		l.byKey[c.Name] = len(l.members)
+		l.escapes = l.escapes || strings.Contains(c.Name, `\`)
 		l.members = append(l.members, m)
 	}
 	return l
@@ -183,7 +186,7 @@ func (s *Shredder) object(to *column.Batch, l *level, b []byte, i, n, row int) (
 // member returns what a key stands for, nil for one without a column.
 func (l *level) member(key []byte, record uint64) (*target, error) {
 	at := l.next
-	if at >= len(l.members) || l.members[at].column.Name != string(key) {
+	if at >= len(l.members) || l.members[at].column.Name != string(key) || l.escapes {
 		for _, c := range key {
 			if c == '\\' {
 				return nil, column.ErrAsk

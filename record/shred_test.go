@@ -176,3 +176,15 @@ func FuzzShred(f *testing.F) {
 		}
 	})
 }
+
+// TestShredEscapedKeys: an escaped key is not the column whose name is written as it.
+func TestShredEscapedKeys(t *testing.T) {
+	columns, _ := column.Of([]tarn.Field{{Name: `\u0041`, Type: tarn.Type{Kind: tarn.Long}}, {Name: "A", Type: tarn.Type{Kind: tarn.Long}}})
+	for _, c := range columns {
+		c.Longs = make([]int64, column.Rows)
+	}
+	text := `{"\u0041":7}`
+	if _, _, err := record.NewShredder(columns).Shred(&column.Batch{Columns: columns}, padded(text), 0, len(text)); !errors.Is(err, column.ErrAsk) {
+		t.Errorf("%s: %v, and the columns have %b and %b", text, err, columns[0].Valid[0], columns[1].Valid[0])
+	}
+}
