@@ -32,6 +32,7 @@ const (
 
 // match takes the record at b[i] apart by the first form that fits and returns where it ends, or -1.
 func (s *Shredder) match(to *column.Batch, b []byte, i, n, row int) int {
+	texts := len(to.Unescaped)
 	for k, f := range s.forms {
 		if end := s.fit(f, to, b, i, n, row); end >= 0 {
 			if k > 0 {
@@ -40,6 +41,7 @@ func (s *Shredder) match(to *column.Batch, b []byte, i, n, row int) int {
 			}
 			return end
 		}
+		to.Unescaped = to.Unescaped[:texts] // those of values that were taken back
 	}
 	return -1
 }

@@ -188,3 +188,16 @@ func TestShredEscapedKeys(t *testing.T) {
 		t.Errorf("%s: %v, and the columns have %b and %b", text, err, columns[0].Valid[0], columns[1].Valid[0])
 	}
 }
+
+// TestShredLeavesNoTexts: what a form took of a record that does not fit takes no memory (I8).
+func TestShredLeavesNoTexts(t *testing.T) {
+	var text strings.Builder
+	for _, end := range []string{`"l":1}`, `"b":true}`, `"d":1.5}`, `"i":1}`, `"l":null}`, `"l":2}`} {
+		text.WriteString(`{"s":"two\nlines",` + end + "\n")
+	}
+	b := newBatch(t)
+	rows, _, err := record.NewShredder(b.Columns).Shred(b, padded(text.String()), 0, text.Len())
+	if want := rows * len("two lines"); err != nil || rows != 6 || len(b.Unescaped) != want {
+		t.Errorf("%d rows have %d bytes of texts, want %d; %v", rows, len(b.Unescaped), want, err)
+	}
+}
