@@ -22,7 +22,7 @@ import (
 // shredRest is how many chunks DuckDB reads after one that it had to: others like it are likely.
 const shredRest = 16
 
-// shreds are the attempts of one input schema. The zero value never shreds; it is safe for concurrent use.
+// shreds are the attempts of one input schema, nil for one of records that are bytes. It is safe for concurrent use.
 type shreds struct {
 	able bool // the columns are of types that can be
 	rest atomic.Int32
@@ -224,27 +224,16 @@ func (r *chunkReader) fill() error {
 // Close implements column.Reader.
 func (r *chunkReader) Close() error { return r.file.Close() }
 
-// around is the relation of records, made of one of the members that their lines have.
+// around is the relation of records over what reads their lines, which lack the common members.
 func (p *plan) around(from string, common []record.Member) string {
-	names := "*"
-	if common != nil {
-		var list []string
-		for _, f := range p.input.read.Fields {
-			name := tarn.QuoteIdent(f.Name)
-			for _, m := range common {
-				if m.Name == f.Name {
-					name = tarn.QuoteLiteral(m.Value) + "::VARCHAR AS " + name
-				}
+	names := make([]string, len(p.input.read.Fields))
+	for i, f := range p.input.read.Fields {
+		names[i] = tarn.QuoteIdent(f.Name)
+		for _, m := range common {
+			if m.Name == f.Name {
+				names[i] = tarn.QuoteLiteral(m.Value) + "::VARCHAR AS " + names[i]
 			}
-			list = append(list, name)
 		}
-		names = strings.Join(list, ", ")
 	}
-	if p.input.sel == "*" {
-		return "(SELECT " + names + " FROM " + from + ")"
-	}
-	if names == "*" {
-		return "(SELECT " + p.input.sel + " FROM " + from + ")"
-	}
-	return "(SELECT " + p.input.sel + " FROM (SELECT " + names + " FROM " + from + "))"
+	return "(SELECT " + p.input.sel + " FROM (SELECT " + strings.Join(names, ", ") + " FROM " + from + "))"
 }
