@@ -141,9 +141,13 @@ func (c *chunk) fail(r table.FailedRecord) {
 	c.refused += int64(len(r.Record))
 }
 
+// rowBytes is about what a row takes in DuckDB's buffers besides its text. Chunks of short rows are smaller for
+// it: else two of them at once would be spilled to the disk and read again.
+const rowBytes = 160
+
 // full reports whether the chunk should take no more records.
 func (c *chunk) full(limit int64) bool {
-	return c.sealed || c.bytes >= limit || len(c.failed) >= maxFailedWaiting || c.refused >= maxFailedBytes
+	return c.sealed || c.bytes+int64(c.lines)*rowBytes >= limit || len(c.failed) >= maxFailedWaiting || c.refused >= maxFailedBytes
 }
 
 // close makes the file readable for conversion.
