@@ -28,7 +28,6 @@ const (
 	headerTrace     = "Lambda-Runtime-Trace-Id"
 	headerErrorType = "Lambda-Runtime-Function-Error-Type"
 	headerErrorBody = "Lambda-Runtime-Function-Error-Body" // base64, a trailer of streamed answers
-	headerEarly     = "Tarn-Early"                         // not of AWS: the runtime asks before it runs (docs/adr/0018)
 )
 
 // Error types that the real service answers with.
@@ -65,39 +64,22 @@ func (c *connection) serve(r *http.Request) error {
 }
 
 // serveNext answers with the next invocation, as soon as there is one.
-func (c *connection) serveNext(r *http.Request) error {
+func (c *connection) serveNext(*http.Request) error {
 	w := c.w
-	early := r.Header.Get(headerEarly) != ""
-	runs := w.pool.current(w) != nil
-	if !runs {
-		w.out.settle() // what the last invocation printed belongs to it
+	if !w.ask() {
+		return c.refuse(http.StatusForbidden, errorTransition, "the runtime already has an invocation or waits for one")
 	}
-	h, err := w.pool.next(w, early)
-	if err != nil {
-		return c.refuse(http.StatusForbidden, errorTransition, err.Error())
-	}
-	if h.call == nil {
-		h = c.wait()
-	}
-	switch {
-	case h.call == nil:
+	w.out.settle() // what the last invocation printed belongs to it
+	call := c.take()
+	w.asked()
+	if call == nil {
 		return c.refuse(http.StatusServiceUnavailable, errorTransition, "the worker is being stopped")
-	case h.early:
-		return c.sendEarly(h)
-	case runs:
-		w.out.settle()
 	}
-	return c.send(h.call)
-}
-
-// send sends the worker a call that it runs from now on. A worker that went away is noticed by its exit
-// or the timeout.
-func (c *connection) send(call *call) error {
-	w := c.w
 	w.out.begin(call)
+	// A worker that went away is noticed by its exit or the timeout.
 	err := c.write(http.StatusOK, call.Payload,
 		headerRequestID, call.RequestID,
-		headerDeadline, deadline(call),
+		headerDeadline, strconv.FormatInt(call.deadline.UnixMilli(), 10),
 		headerARN, arn(w.pool.spec.Name),
 		headerTrace, traceID(call.started))
 	close(call.handed)
@@ -105,17 +87,22 @@ func (c *connection) send(call *call) error {
 	return err
 }
 
-// sendEarly sends the worker a call that it may run when it is told to, which the deadline missing here says.
-func (c *connection) sendEarly(h handing) error {
-	err := c.write(http.StatusOK, h.copied,
-		headerRequestID, h.call.RequestID,
-		headerARN, arn(c.w.pool.spec.Name),
-		headerTrace, traceID(time.Now()))
-	c.w.pool.reuse(c.w, h.copied)
-	return err
+// ask notes that the worker waits for an invocation. It reports false when it may not.
+func (w *worker) ask() bool {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	if w.asking || w.call != nil {
+		return false
+	}
+	w.asking = true
+	return true
 }
 
-func deadline(call *call) string { return strconv.FormatInt(call.deadline.UnixMilli(), 10) }
+func (w *worker) asked() {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	w.asking = false
+}
 
 // serveResponse takes the answer of the invocation that runs.
 func (c *connection) serveResponse(r *http.Request, id string) error {
@@ -128,11 +115,11 @@ func (c *connection) serveResponse(r *http.Request, id string) error {
 	var tooMuch *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooMuch):
-		out := outcome{err: tooLarge(w.pool.spec.Name, "answer", max(r.ContentLength, MaxPayloadBytes+1))}
-		return c.finish(id, out, http.StatusRequestEntityTooLarge, refusal(errorTooLarge, fmt.Sprintf("Exceeded maximum allowed payload size (%d bytes).", MaxPayloadBytes)))
+		w.pool.finish(w, id, outcome{err: tooLarge(w.pool.spec.Name, "answer", max(r.ContentLength, MaxPayloadBytes+1))})
+		return c.refuse(http.StatusRequestEntityTooLarge, errorTooLarge, fmt.Sprintf("Exceeded maximum allowed payload size (%d bytes).", MaxPayloadBytes))
 	case err != nil: // the runtime went away, or wrote less than it announced
-		out := outcome{err: &FunctionError{Type: "Runtime." + errorReading, Message: "the answer ended early"}}
-		return c.finish(id, out, http.StatusBadRequest, refusal(errorReading, "the answer ended early"))
+		w.pool.finish(w, id, outcome{err: &FunctionError{Type: "Runtime." + errorReading, Message: "the answer ended early"}})
+		return c.refuse(http.StatusBadRequest, errorReading, "the answer ended early")
 	}
 	c.usual = len(body)
 	out := outcome{answer: body}
@@ -141,7 +128,7 @@ func (c *connection) serveResponse(r *http.Request, id string) error {
 		failure := w.parseFailure(kind, report)
 		out = outcome{err: &failure}
 	}
-	return c.finish(id, out, http.StatusAccepted, accepted)
+	return c.accept(id, out)
 }
 
 // serveError takes the failure of the invocation that runs.
@@ -151,14 +138,14 @@ func (c *connection) serveError(r *http.Request, id string) error {
 	}
 	body, _ := readBody(r, nil, 0) // an unreadable report is still a report
 	failure := c.w.parseFailure(r.Header.Get(headerErrorType), body)
-	return c.finish(id, outcome{err: &failure}, http.StatusAccepted, accepted)
+	return c.accept(id, outcome{err: &failure})
 }
 
 // serveInitError takes the reason why the runtime could not load the function. The process ends after it.
 func (c *connection) serveInitError(r *http.Request) error {
 	w := c.w
 	w.pool.mu.Lock()
-	late := w.initialized
+	late := w.initialized || w.asking
 	w.pool.mu.Unlock()
 	if late {
 		return c.refuse(http.StatusForbidden, errorTransition, "the runtime is initialized already")
@@ -185,22 +172,12 @@ func (c *connection) expected(id string) (*call, error) {
 // accepted is what the real service says to an answer.
 var accepted = []byte(`{"status":"OK"}`)
 
-// finish ends the call that runs, and answers; where the worker has the next one already, the answer tells
-// it to run that, and until when.
-func (c *connection) finish(id string, out outcome, status int, body []byte) error {
-	w := c.w
-	w.out.settle()
-	next, ok := w.pool.finish(w, id, out)
-	switch {
-	case !ok: // it was killed for its time meanwhile
+func (c *connection) accept(id string, out outcome) error {
+	c.w.out.settle()
+	if !c.w.pool.finish(c.w, id, out) { // it was killed for its time meanwhile
 		return c.refuse(http.StatusBadRequest, errorRequestID, "Invalid request ID")
-	case next == nil:
-		return c.write(status, body)
 	}
-	w.out.begin(next)
-	err := c.write(status, body, headerRequestID, next.RequestID, headerDeadline, deadline(next))
-	w.pool.release(w)
-	return err
+	return c.write(http.StatusAccepted, accepted)
 }
 
 // discardAtMost is how much of a body that is too large is read to its end, so that the connection can

@@ -109,11 +109,8 @@ func rawClient() {
 		_ = json.Unmarshal([]byte(text), &doc)
 		told = append(told, fmt.Sprintf("%s %s: %d %s%s", method, path, resp.StatusCode, doc.ErrorType, doc.Status))
 	}
-	switch os.Getenv("_HANDLER") {
-	case "wire":
+	if os.Getenv("_HANDLER") == "wire" {
 		wireClient()
-	case "early":
-		earlyClient()
 	}
 	if os.Getenv("_HANDLER") == "sticks" {
 		resp, _ := call("GET", "/invocation/next", nil)

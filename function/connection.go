@@ -21,7 +21,6 @@ const (
 	maxHeadBytes    = 1 << 20
 	readBufferBytes = 64 << 10
 	acceptPause     = 50 * time.Millisecond // after a failure to accept, such as too many open files
-	hearAtMost      = 100 * time.Millisecond
 )
 
 // server answers a worker's connections to its Runtime API.
@@ -87,19 +86,6 @@ func (s *server) remove(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, conn)
-}
-
-// hear waits until the worker's connections end by themselves, but not for long: what a process wrote before
-// it died can still be read.
-func (s *server) hear() {
-	for until := time.Now().Add(hearAtMost); time.Now().Before(until); time.Sleep(hearAtMost / 100) {
-		s.mu.Lock()
-		open := len(s.open)
-		s.mu.Unlock()
-		if open == 0 {
-			return
-		}
-	}
 }
 
 // close hangs up and returns when no connection is served any more: events and answers are not touched
@@ -182,16 +168,16 @@ func (c *connection) write(status int, body []byte, headers ...string) error {
 
 // refuse answers with an error as the real service words it.
 func (c *connection) refuse(status int, kind, message string) error {
-	return c.write(status, refusal(kind, message))
-}
-
-func refusal(kind, message string) []byte {
 	doc, _ := json.Marshal(map[string]string{"errorType": kind, "errorMessage": message}) // strings only: cannot fail
-	return doc
+	return c.write(status, doc)
 }
 
-// wait waits for a call for the worker. It returns none when the worker or the connection ends first.
-func (c *connection) wait() handing {
+// take waits for the call that the worker shall run. It returns nil when the worker or the connection
+// ends first.
+func (c *connection) take() *call {
+	if call := c.w.pool.next(c.w); call != nil {
+		return call
+	}
 	ctx, stop := c.watch()
 	defer stop()
 	return c.w.take(ctx)

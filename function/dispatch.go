@@ -15,25 +15,14 @@ type call struct {
 	handed      chan struct{} // closed when the worker has been sent all of it, or cannot be
 	done        chan outcome
 
-	// Guarded by the pool's mu.
-	sent    bool // to a busy worker, early
-	begun   bool // its worker has asked for the next one, and so gives this one to the handler
-	returns int  // from workers that ended before they had begun
-
 	// Set when it is taken.
 	started  time.Time
 	deadline time.Time
 }
 
-// outcome is the end of a call: an answer, an error, or the call that waits in its place.
 type outcome struct {
 	answer []byte
 	err    error
-	again  *call
-}
-
-func newCall(in Invocation) *call {
-	return &call{Invocation: in, taken: make(chan *worker, 1), handed: make(chan struct{}), done: make(chan outcome, 1)}
 }
 
 // enqueue gives c to an idle worker or lets it wait for one.
@@ -50,11 +39,11 @@ func (p *Pool) enqueue(ctx context.Context, c *call) error {
 	if n := len(p.idle); n > 0 {
 		w := p.idle[n-1]
 		p.idle = p.idle[:n-1]
-		p.hand(c, w)
+		p.assign(c, w)
+		w.next <- c
 		return nil
 	}
 	p.waiting = append(p.waiting, c)
-	p.sendAhead()
 	p.grow()
 	return nil
 }
@@ -68,7 +57,6 @@ func (p *Pool) withdraw(c *call) bool {
 		return false
 	}
 	p.waiting = slices.Delete(p.waiting, i, i+1)
-	p.sendAhead()
 	p.notify()
 	return true
 }
@@ -84,34 +72,10 @@ func (p *Pool) assign(c *call, w *worker) {
 	c.taken <- w
 }
 
-// hand assigns c to w, whose request waits. Called with mu held.
-func (p *Pool) hand(c *call, w *worker) {
-	p.assign(c, w)
-	w.asking = false
-	w.next <- handing{call: c}
-}
-
-// takeFirst assigns the call that has waited longest to w and returns it. Called with mu held; one waits.
-func (p *Pool) takeFirst(w *worker) *call {
-	c := p.waiting[0]
-	p.waiting = slices.Delete(p.waiting, 0, 1)
-	p.assign(c, w)
-	p.sendAhead()
-	return c
-}
-
-// errBusy refuses a request for work.
-var errBusy = errors.New("the runtime already has an invocation or waits for one")
-
-// next answers a request of w for work with the call it shall run now. With none, w has become idle, or
-// asked early; then one comes through w.next.
-func (p *Pool) next(w *worker, early bool) (handing, error) {
+// next returns the call w shall run now, or nil after making w idle: then one comes through w.next.
+func (p *Pool) next(w *worker) *call {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w.asking || w.ahead != nil || w.call != nil && !early {
-		return handing{}, errBusy
-	}
-	w.early = early
 	if !w.initialized {
 		w.initialized, w.finished = true, time.Now()
 		p.ready, p.broken = true, nil
@@ -121,28 +85,27 @@ func (p *Pool) next(w *worker, early bool) (handing, error) {
 		}
 		p.notify()
 	}
-	if w.call == nil && len(p.waiting) > 0 {
-		return handing{call: p.takeFirst(w)}, nil
-	}
-	w.asking = true
-	if w.call != nil {
-		w.call.begun = true
-		p.sendAhead()
-		return handing{}, nil
+	if len(p.waiting) > 0 {
+		c := p.waiting[0]
+		p.waiting = slices.Delete(p.waiting, 0, 1)
+		p.assign(c, w)
+		return c
 	}
 	p.idle = append(p.idle, w)
 	w.release()
-	return handing{}, nil
+	return nil
 }
 
-// leave ends w's request for work. A call that is on its way to w is in w.next.
-func (p *Pool) leave(w *worker) {
+// leave takes w out of the idle ones. It reports false when a call is on its way to w.
+func (p *Pool) leave(w *worker) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	w.asking = false
-	if i := slices.Index(p.idle, w); i >= 0 {
-		p.idle = slices.Delete(p.idle, i, i+1)
+	i := slices.Index(p.idle, w)
+	if i < 0 {
+		return false
 	}
+	p.idle = slices.Delete(p.idle, i, i+1)
+	return true
 }
 
 // surplus takes w out of the idle ones if the pool keeps other workers, and reports whether it did.
@@ -154,18 +117,16 @@ func (p *Pool) surplus(w *worker) bool {
 		return false
 	}
 	p.idle = slices.Delete(p.idle, i, i+1)
-	w.asking = false
 	return true
 }
 
-// finish ends w's call with out and reports whether id names it. It returns the call that w, which was sent
-// it early, shall run now, if it is that one's turn.
-func (p *Pool) finish(w *worker, id string, out outcome) (next *call, ok bool) {
+// finish ends w's call with out and reports whether id names it.
+func (p *Pool) finish(w *worker, id string, out outcome) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := w.call
 	if c == nil || c.RequestID != id {
-		return nil, false
+		return false
 	}
 	w.call, w.finished = nil, time.Now()
 	p.crashes = 0
@@ -175,9 +136,8 @@ func (p *Pool) finish(w *worker, id string, out outcome) (next *call, ok bool) {
 		w.held = func() { c.done <- out }
 		w.heldTimer = time.AfterFunc(holdAtMost, func() { p.release(w) })
 	}
-	next = p.goOn(w)
 	p.notify()
-	return next, true
+	return true
 }
 
 // holdAtMost is how long an answer may wait for its worker to be given the next invocation. Where
@@ -304,14 +264,10 @@ func (p *Pool) lost(w *worker, err error) {
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
 	}
-	if w.ahead != nil {
-		w.ahead.sent, w.ahead = false, nil
-	}
 	if c := w.call; c != nil {
 		w.call = nil
-		c.done <- p.endOf(c, w, err)
+		c.done <- outcome{err: err}
 	}
-	p.sendAhead()
 	var timeout *TimeoutError
 	switch {
 	case err == nil || errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled): // by our own will

@@ -167,22 +167,19 @@ func (p *Pool) Invoke(ctx context.Context, in Invocation) ([]byte, error) {
 	} else if !requestIDIsSound(in.RequestID) {
 		return nil, p.spec.fault(fmt.Sprintf("the request id %q is not allowed", in.RequestID), "use up to 128 printable ASCII characters without spaces and slashes")
 	}
-	c := newCall(in)
+	c := &call{Invocation: in, taken: make(chan *worker, 1), handed: make(chan struct{}), done: make(chan outcome, 1)}
 	if err := p.enqueue(ctx, c); err != nil {
 		return nil, explain(p.spec.Name, err)
 	}
-	out := p.follow(ctx, c)
-	for out.again != nil {
-		out = p.follow(ctx, out.again)
+	answer, err := p.follow(ctx, c)
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil, err
 	}
-	if out.err != nil && ctx.Err() != nil && errors.Is(out.err, ctx.Err()) {
-		return nil, out.err
-	}
-	return out.answer, explain(p.spec.Name, out.err)
+	return answer, explain(p.spec.Name, err)
 }
 
 // follow waits for the end of a call that waits in the queue.
-func (p *Pool) follow(ctx context.Context, c *call) outcome {
+func (p *Pool) follow(ctx context.Context, c *call) ([]byte, error) {
 	select {
 	case w := <-c.taken:
 		return p.await(ctx, c, w)
@@ -190,7 +187,7 @@ func (p *Pool) follow(ctx context.Context, c *call) outcome {
 		return p.ended(c, out)
 	case <-ctx.Done():
 		if p.withdraw(c) {
-			return outcome{err: ctx.Err()}
+			return nil, ctx.Err()
 		}
 	}
 	select { // it left the queue meanwhile
@@ -201,24 +198,24 @@ func (p *Pool) follow(ctx context.Context, c *call) outcome {
 	}
 }
 
-// ended counts c if a worker had taken it, which may have been noticed only after its end.
-func (p *Pool) ended(c *call, out outcome) outcome {
+// ended returns the end of c, and counts it if a worker had taken c, which may be noticed only after its end.
+func (p *Pool) ended(c *call, out outcome) ([]byte, error) {
 	select {
 	case <-c.taken:
-		return p.account(c, out)
+		return out.answer, p.account(c, out.err)
 	default:
-		return out
+		return nil, out.err
 	}
 }
 
 // await waits for the end of a call that worker w has taken.
-func (p *Pool) await(ctx context.Context, c *call, w *worker) outcome {
+func (p *Pool) await(ctx context.Context, c *call, w *worker) ([]byte, error) {
 	timer := time.NewTimer(time.Until(c.deadline))
 	defer timer.Stop()
 	var err error
 	select {
 	case out := <-c.done:
-		return p.account(c, out)
+		return out.answer, p.account(c, out.err)
 	case <-timer.C:
 		err = &TimeoutError{After: time.Since(c.started)}
 	case <-ctx.Done():
@@ -228,18 +225,15 @@ func (p *Pool) await(ctx context.Context, c *call, w *worker) outcome {
 		}
 	}
 	if !p.stopRun(w, c, err) { // it was answered in the same moment
-		return p.account(c, <-c.done)
+		out := <-c.done
+		return out.answer, p.account(c, out.err)
 	}
 	<-w.gone
-	return p.account(c, outcome{err: err})
+	return nil, p.account(c, err)
 }
 
-// account counts the end of an invocation and returns it.
-func (p *Pool) account(c *call, out outcome) outcome {
-	if out.again != nil {
-		return out // it goes on
-	}
-	err := out.err
+// account counts the end of an invocation and returns its error.
+func (p *Pool) account(c *call, err error) error {
 	if p.opts.Observe.Invoked != nil {
 		p.opts.Observe.Invoked(time.Since(c.started), err)
 	}
@@ -261,7 +255,7 @@ func (p *Pool) account(c *call, out outcome) outcome {
 			p.took.add(time.Since(c.started))
 		}
 	}
-	return out
+	return err
 }
 
 // Stats returns a snapshot.

@@ -186,15 +186,34 @@ func TestHandlers(t *testing.T) {
 // TestNodeAnswers compares answers with what JSON.stringify makes of the same value.
 func TestNodeAnswers(t *testing.T) {
 	p, text := start(t, function.Options{Spec: node("app.shape")}), start(t, function.Options{Spec: node("app.shapeAsText")})
-	for _, shape := range []string{"short", "long", "groups", "odd", "holes", "own", "top", "wide", "nothing", "nested", "map"} {
-		event := fmt.Sprintf(`{"shape":%q}`, shape)
-		var want string
-		if err := json.Unmarshal([]byte(must(t, text, event)), &want); err != nil {
-			t.Fatal(err)
+	answer := func(p *function.Pool, event string) string {
+		got, err := invoke(t, p, event)
+		var f *function.FunctionError
+		if errors.As(err, &f) {
+			return f.Error()
+		} else if err != nil {
+			t.Fatal(event, err)
 		}
-		if got := must(t, p, event); got != want {
-			t.Errorf("%s: got %.200s, want %.200s", shape, got, want)
+		return got
+	}
+	check := func(event string) {
+		want := answer(text, event)
+		_ = json.Unmarshal([]byte(want), &want) // the text of a text; anything else is an error or null
+		if got := answer(p, event); got != want {
+			t.Errorf("%s: got %.200s, want %.200s", event, got, want)
 		}
+	}
+	for _, shape := range []string{
+		"short", "long", "groups", "odd", "holes", "own", "top", "wide", "nothing", "nested", "map", "elementKeys",
+		"memberKeys", "innerKeys", "getter", "boxed", "boxedTop", "proxy", "proxyTop", "notAList", "subclass", "ownMethods",
+		"shadowed", "proto", "hidden", "members", "bigint", "innerBigint",
+	} {
+		check(fmt.Sprintf(`{"shape":%q}`, shape))
+	}
+	for _, change := range []string{"bigints", "lists", "objects"} {
+		check(fmt.Sprintf(`{"shape":"bigint","change":%q}`, change))
+		check(`{"shape":"innerBigint"}`)
+		check(`{"shape":"groups"}`)
 	}
 	// Cut short to the room that the first buffer has, it has as many bytes as characters.
 	full := `"x` + strings.Repeat("é", 65536-4096-3) + `"`

@@ -11,17 +11,14 @@ import (
 type worker struct {
 	pool  *Pool
 	begun time.Time
-	next  chan handing  // a call for a worker whose request waits
+	next  chan *call    // a call for an idle worker
 	gone  chan struct{} // closed when the process is dead and its call has ended
 	out   *output
 
 	// Guarded by pool.mu.
 	initialized bool      // it has asked for its first invocation
-	early       bool      // it asks for the next invocation before it runs one
-	asking      bool      // its request for one waits
+	asking      bool      // it waits for one
 	call        *call     // the one it runs
-	ahead       *call     // the one it was sent early; another worker may have taken it meanwhile
-	spare       []byte    // memory for a copy of such an event
 	finished    time.Time // when it answered last
 	held        func()    // passes on its last answer; nil when that has been done
 	heldTimer   *time.Timer
@@ -36,7 +33,7 @@ type worker struct {
 func newWorker(p *Pool) *worker {
 	ctx, stop := context.WithCancelCause(context.Background())
 	return &worker{
-		pool: p, begun: time.Now(), next: make(chan handing, 1), gone: make(chan struct{}),
+		pool: p, begun: time.Now(), next: make(chan *call, 1), gone: make(chan struct{}),
 		out: newOutput(p), ctx: ctx, stop: stop,
 	}
 }
@@ -75,7 +72,6 @@ func (w *worker) live() error {
 
 	select {
 	case <-proc.exited:
-		server.hear()
 	case <-w.ctx.Done():
 	}
 	proc.kill()
@@ -140,18 +136,18 @@ func (w *worker) endedWith(err error) error {
 	return &InitError{Err: err}
 }
 
-// take waits for a call. It returns none when ctx ends first.
-func (w *worker) take(ctx context.Context) handing {
+// take waits for a call that comes to the idle worker. It returns nil when ctx ends first.
+func (w *worker) take(ctx context.Context) *call {
 	idle := time.NewTimer(w.pool.opts.IdleTimeout)
 	defer idle.Stop()
 	for {
 		select {
-		case h := <-w.next:
-			return h
+		case c := <-w.next:
+			return c
 		case <-idle.C:
 			if w.pool.surplus(w) {
 				w.kill(ErrClosed)
-				return handing{}
+				return nil
 			}
 			idle.Reset(w.pool.opts.IdleTimeout)
 		case <-ctx.Done():
@@ -161,13 +157,15 @@ func (w *worker) take(ctx context.Context) handing {
 }
 
 // abandon stops waiting for a call. One that is already on its way is returned; it ends with the worker.
-func (w *worker) abandon() handing {
-	w.pool.leave(w)
+func (w *worker) abandon() *call {
+	if w.pool.leave(w) {
+		return nil
+	}
 	select {
-	case h := <-w.next:
-		return h
+	case c := <-w.next:
+		return c
 	default:
-		return handing{}
+		return nil
 	}
 }
 

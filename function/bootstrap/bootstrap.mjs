@@ -1,5 +1,4 @@
-// Loads a Node.js handler and speaks the AWS Lambda Runtime API for it over kept connections. Where events
-// are large, it asks for the next one before it runs the handler for one.
+// Loads a Node.js handler and speaks the AWS Lambda Runtime API for it over one kept connection.
 
 import * as buffer from "node:buffer";
 import { existsSync } from "node:fs";
@@ -7,13 +6,14 @@ import { createRequire } from "node:module";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { types } from "node:util";
 
 const env = process.env;
 const prefix = "/2018-06-01/runtime";
 
 const headRoom = 4096; // bytes of a request before its body
 const group = 128; // elements of a list that become text at once
-const largeEvent = 1 << 16; // characters; a smaller one is here before asking early has paid off
+const ask = `GET ${prefix}/invocation/next HTTP/1.1\r\nHost: ${env.AWS_LAMBDA_RUNTIME_API}\r\n\r\n`;
 
 // Connection is HTTP/1.1 as far as the Runtime API needs it: answers have a length and come in the order
 // of the requests. What is sent and received passes through two buffers that are kept, because fresh
@@ -35,8 +35,8 @@ class Connection {
   }
 
   // next asks for an event and resolves with it.
-  next(early) {
-    this.socket.write(ask(early), "latin1");
+  next() {
+    this.socket.write(ask, "latin1");
     return this.answer();
   }
 
@@ -54,25 +54,29 @@ class Connection {
   // as the records of a transformation, is written in groups: one large text costs fresh memory twice.
   encode(value) {
     this.end = headRoom;
-    const members = plain(value, Object.prototype) ? Object.entries(value) : [];
-    if (!members.some(([, member]) => long(member))) return this.write(JSON.stringify(value) ?? "null");
+    if (!inGroups(value)) return this.write(JSON.stringify(value) ?? "null");
     let before = "{";
-    for (const [name, member] of members) {
-      const text = long(member) ? "" : JSON.stringify(member);
-      if (text === undefined) continue;
-      this.write(`${before}${JSON.stringify(name)}:${text}`);
+    for (const [name, member] of Object.entries(value)) {
+      const text = JSON.stringify({ [name]: long(member) ? [] : member }).slice(1, -1);
+      if (text === "") continue; // JSON has no functions, for example
+      this.write(before + text);
       if (long(member)) this.writeList(member);
       before = ",";
     }
     this.write("}");
   }
 
+  // writeList fills the empty list that the buffer ends with.
   writeList(list) {
+    let before = 2; // characters of "[]", and then the "]" of the group before
     for (let i = 0; i < list.length; i += group) {
-      if (i > 0) this.end--; // over the bracket that closed the group before
+      this.end -= before;
       const start = this.end;
-      this.write(JSON.stringify(list.slice(i, i + group)));
+      const part = [];
+      for (let j = i; j < Math.min(i + group, list.length); j++) part.push(list[j]);
+      this.write(JSON.stringify(part));
       if (i > 0) this.out.latin1Write(",", start);
+      before = 1;
     }
   }
 
@@ -94,9 +98,7 @@ class Connection {
   }
 
   answer() {
-    const answer = new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
-    answer.catch(() => {}); // it may come while nobody waits
-    return answer;
+    return new Promise((resolve, reject) => this.waiting.push({ resolve, reject }));
   }
 
   // room returns the free part of the buffer, large enough for the rest of the answer that comes in.
@@ -143,20 +145,34 @@ class Connection {
   }
 }
 
-// ask is a request for an event. An early one promises that another follows before the event is given to
-// the handler.
-function ask(early) {
-  return `GET ${prefix}/invocation/next HTTP/1.1\r\nHost: ${env.AWS_LAMBDA_RUNTIME_API}\r\n${early ? "Tarn-Early: yes\r\n" : ""}\r\n`;
+// inGroups reports whether a value can be written in groups and is then the same as JSON.stringify makes it:
+// an object with long lists of elements that do not ask for their index.
+function inGroups(value) {
+  if (!plain(value, Object.prototype)) return false;
+  const names = Object.keys(value);
+  if (names.length > group) return false; // looking at each would cost more than it saves
+  const members = names.map((name) => Object.getOwnPropertyDescriptor(value, name));
+  const lists = members.map((member) => member.value).filter(long);
+  return lists.length > 0 && !members.some((member) => member.get) && !lists.some(asksForIndex);
 }
 
-// plain reports whether a value is an object of a kind that JSON.stringify writes member by member.
+// plain reports whether a value is of a kind that JSON.stringify writes member by member.
 function plain(value, kind) {
-  return typeof value === "object" && value !== null && Object.getPrototypeOf(value) === kind && value.toJSON === undefined;
+  return typeof value === "object" && value !== null && !types.isProxy(value) && Object.getPrototypeOf(value) === kind && !("toJSON" in value);
 }
 
 // long reports whether a value is a list of several groups.
 function long(value) {
-  return plain(value, Array.prototype) && value.length > group;
+  return Array.isArray(value) && value.length > group;
+}
+
+// asksForIndex reports whether JSON.stringify would call a list's method, or one of its elements with an index.
+function asksForIndex(list) {
+  if (!plain(list, Array.prototype)) return true;
+  for (let i = 0; i < list.length; i++) {
+    if (list[i]?.toJSON !== undefined) return true;
+  }
+  return false;
 }
 
 // text is bytes as a string. Most are ASCII, which is faster to read as Latin-1.
@@ -204,7 +220,8 @@ function named(name, message) {
   return error;
 }
 
-function makeContext(headers, deadline) {
+function makeContext(headers) {
+  const deadline = Number(headers["lambda-runtime-deadline-ms"] || 0);
   return {
     callbackWaitsForEmptyEventLoop: true,
     awsRequestId: headers["lambda-runtime-aws-request-id"],
@@ -221,9 +238,9 @@ function makeContext(headers, deadline) {
 // call runs a handler of any style: one that returns a value or a promise, or that calls back, through
 // its third argument or through context.done, succeed and fail. When nothing is left that could call
 // back, the answer is what a plain handler returned.
-async function call(connections, handler, event, context) {
+async function call(connection, handler, event, context) {
   let nothingLeft;
-  for (const { socket } of connections) socket.unref(); // an idle connection must not look like work
+  connection.socket.unref(); // an idle connection must not look like work
   try {
     return await new Promise((resolve, reject) => {
       const callback = (error, result) => (error === null || error === undefined ? resolve(result) : reject(error));
@@ -238,47 +255,37 @@ async function call(connections, handler, event, context) {
     });
   } finally {
     if (nothingLeft) process.off("beforeExit", nothingLeft);
-    for (const { socket } of connections) socket.ref();
+    connection.socket.ref();
   }
 }
 
-// serve runs the handler for one event after the other. An event that comes without a deadline came early:
-// the host's word on the answer before it says until when it may run, or, by not naming it, that another
-// worker has it.
-async function serve(events, answers, handler) {
-  let early = false; // from the first large event on
-  let coming = events.next(early);
-  let word = { headers: {} };
+async function serve(connection, handler) {
+  let next = connection.next();
   for (;;) {
-    const { status, headers, body } = await coming;
+    const { status, headers, body } = await next;
     if (status !== 200) process.exit(0);
-    const id = headers["lambda-runtime-aws-request-id"];
-    const go = (await word).headers;
-    const deadline = headers["lambda-runtime-deadline-ms"] ?? go["lambda-runtime-deadline-ms"];
-    if (early) coming = events.next(early);
-    if (deadline === undefined) continue;
+    const path = `/invocation/${headers["lambda-runtime-aws-request-id"]}`;
     env._X_AMZN_TRACE_ID = headers["lambda-runtime-trace-id"] || "";
-    const asked = early;
-    early ||= body.length >= largeEvent;
-    const then = asked ? "" : ask(early); // one wait instead of two
+    let taken;
     try {
-      answers.encode(await call([events, answers], handler, JSON.parse(body), makeContext(headers, Number(deadline))));
-      word = answers.post(`/invocation/${id}/response`, "Content-Type: application/json\r\n", then);
+      connection.encode(await call(connection, handler, JSON.parse(body), makeContext(headers)));
+      taken = connection.post(`${path}/response`, "Content-Type: application/json\r\n", ask); // one wait instead of two
     } catch (error) {
       console.error(error);
-      word = fail(answers, `/invocation/${id}/error`, error, then);
+      taken = fail(connection, `${path}/error`, error, ask);
     }
-    if (!asked) coming = answers.answer();
+    next = connection.answer();
+    await taken;
   }
 }
 
-const answers = new Connection(env.AWS_LAMBDA_RUNTIME_API);
+const connection = new Connection(env.AWS_LAMBDA_RUNTIME_API);
 let handler;
 try {
   handler = await load(env._HANDLER);
 } catch (error) {
   console.error(error);
-  await fail(answers, "/init/error", error);
+  await fail(connection, "/init/error", error);
   process.exit(1);
 }
-await serve(new Connection(env.AWS_LAMBDA_RUNTIME_API), answers, handler);
+await serve(connection, handler);
