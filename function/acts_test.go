@@ -89,3 +89,20 @@ func TestNodeModel(t *testing.T) {
 		t.Errorf("the handler ran for: %s", diff)
 	}
 }
+
+// TestExitRightAfterAnAnswer: the answer counts, though its worker is dead when it is read.
+func TestExitRightAfterAnAnswer(t *testing.T) {
+	logs := function.NewLogs(function.LogsOptions{})
+	p := start(t, function.Options{Spec: node("app.act"), Logs: logs})
+	var sent []int
+	for n := range 4 {
+		sent = append(sent, n)
+		if got, err := sendAct(t.Context(), p, n, `,"leave":true`); err != nil || got != n {
+			t.Errorf("%d: %v", got, err)
+		}
+		until(t, "its end was noticed", func() bool { return p.Stats().Crashes == int64(n+1) })
+	}
+	if diff := cmp.Diff(sent, ran(t, logs)); diff != "" {
+		t.Errorf("the handler ran for: %s", diff)
+	}
+}

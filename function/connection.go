@@ -21,6 +21,7 @@ const (
 	maxHeadBytes    = 1 << 20
 	readBufferBytes = 64 << 10
 	acceptPause     = 50 * time.Millisecond // after a failure to accept, such as too many open files
+	hearAtMost      = 100 * time.Millisecond
 )
 
 // server answers a worker's connections to its Runtime API.
@@ -86,6 +87,19 @@ func (s *server) remove(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, conn)
+}
+
+// hear waits until the worker's connections end by themselves, but not for long: the answer that a process
+// wrote before it ended can still be read.
+func (s *server) hear() {
+	for until := time.Now().Add(hearAtMost); time.Now().Before(until); time.Sleep(hearAtMost / 100) {
+		s.mu.Lock()
+		open := len(s.open)
+		s.mu.Unlock()
+		if open == 0 {
+			return
+		}
+	}
 }
 
 // close hangs up and returns when no connection is served any more: events and answers are not touched

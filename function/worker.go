@@ -72,6 +72,7 @@ func (w *worker) live() error {
 
 	select {
 	case <-proc.exited:
+		server.hear()
 	case <-w.ctx.Done():
 	}
 	proc.kill()

@@ -62,6 +62,7 @@ exports.act = async (event) => {
   if (event.sleep) await new Promise((resolve) => setTimeout(resolve, event.sleep));
   if (event.exit) process.exit(event.exit);
   if (event.raise) throw new Error(event.raise);
+  if (event.leave) setImmediate(() => process.exit(0)); // right behind the answer
   console.log(`end ${event.n}`);
   return { n: event.n };
 };
