@@ -41,7 +41,13 @@ func (f *Fault) fatal() bool {
 	return f.Class == "FATAL Error" || f.Class == "INTERNAL Error" || strings.Contains(f.Message, "database has been invalidated")
 }
 
+// textsMemory is what a relation reports whose texts do not fit into memory, and how DuckDB repeats it.
+const textsMemory = "Out of Memory Error: the texts of a relation need more than the memory limit"
+
 func newFault(msg string) *Fault {
+	if strings.HasSuffix(msg, textsMemory) {
+		msg = textsMemory
+	}
 	msg, _, _ = strings.Cut(msg, "\n\nStack Trace:")
 	f := &Fault{Message: msg, Class: "Error"}
 	if class, _, ok := strings.Cut(msg, ": "); ok && strings.HasSuffix(class, "Error") && len(class) < 40 {

@@ -1,22 +1,8 @@
 package duck
 
 /*
-#include <stdint.h>
 #include <stdlib.h>
-
-extern void duckdb_unsafe_vector_assign_string_element_len(void *vector, uint64_t index, const char *text, uint64_t length);
-
-typedef struct { int32_t start, length; } tarn_text;
-
-// One call for a column, since a call from Go costs as much as a text does.
-static void tarn_assign_texts(void *vector, const tarn_text *texts, const uint64_t *valid, uint64_t rows, const char *source, const char *unescaped) {
-	for (uint64_t i = 0; i < rows; i++) {
-		if (valid[i >> 6] >> (i & 63) & 1) {
-			const char *at = texts[i].start >= 0 ? source + texts[i].start : unescaped + (-1 - texts[i].start);
-			duckdb_unsafe_vector_assign_string_element_len(vector, i, at, (uint64_t)texts[i].length);
-		}
-	}
-}
+#include "texts.h"
 */
 import "C"
 
@@ -129,7 +115,10 @@ func tarnRelationScan(info, out unsafe.Pointer) {
 	}
 	for i, at := range s.projected {
 		if at >= 0 {
-			s.finish(s.batch.Columns[at], capi.DataChunkGetVector(chunk, capi.IdxT(i)), rows)
+			if !s.finish(s.batch.Columns[at], capi.DataChunkGetVector(chunk, capi.IdxT(i)), rows) {
+				capi.FunctionSetError(f, textsMemory)
+				return
+			}
 		}
 	}
 	capi.DataChunkSetSize(chunk, capi.IdxT(rows))
@@ -157,14 +146,20 @@ func vectorOf[T any](v capi.Vector) []T {
 	return unsafe.Slice((*T)(capi.VectorGetData(v)), column.Rows)
 }
 
-// finish hands over what stands in no vector yet: texts, and which rows are NULL.
-func (s *share) finish(c *column.Column, v capi.Vector, rows int) {
+// finish hands over what stands in no vector yet: texts, and which rows are NULL. It reports false when there
+// is no memory for the texts.
+func (s *share) finish(c *column.Column, v capi.Vector, rows int) bool {
 	if c.Kind == tarn.String && rows > 0 {
-		C.tarn_assign_texts(v.Ptr, (*C.tarn_text)(unsafe.Pointer(&c.Texts[0])), (*C.uint64_t)(unsafe.Pointer(&c.Valid[0])), C.uint64_t(rows),
+		done := C.tarn_assign_texts(v.Ptr, (*C.tarn_text)(unsafe.Pointer(&c.Texts[0])), (*C.uint64_t)(unsafe.Pointer(&c.Valid[0])), C.uint64_t(rows),
 			(*C.char)(unsafe.Pointer(unsafe.SliceData(s.batch.Source))), (*C.char)(unsafe.Pointer(unsafe.SliceData(s.batch.Unescaped))))
+		if done == 0 {
+			return false
+		}
 	}
 	for i, k := range c.Children {
-		s.finish(k, capi.StructVectorGetChild(v, capi.IdxT(i)), rows)
+		if !s.finish(k, capi.StructVectorGetChild(v, capi.IdxT(i)), rows) {
+			return false
+		}
 	}
 	words := c.Valid[:(rows+63)/64]
 	valid := 0
@@ -175,6 +170,7 @@ func (s *share) finish(c *column.Column, v capi.Vector, rows int) {
 		capi.VectorEnsureValidityWritable(v)
 		copy(unsafe.Slice((*uint64)(capi.VectorGetValidity(v)), len(words)), words)
 	}
+	return true
 }
 
 //export tarnRelationRelease

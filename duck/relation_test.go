@@ -94,3 +94,21 @@ func TestRelation(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// TestRelationMemory: texts over the memory limit fail the statement, and nothing else.
+func TestRelationMemory(t *testing.T) {
+	db, err := duck.Open(duck.Options{MemoryBytes: 64 << 20, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	text := strings.Repeat(`{"o":{"s":"`+strings.Repeat("x", 10<<20)+`"}}`+"\n", 9)
+	from, done := db.Relate(lines{text: text, fields: []tarn.Field{{Name: "o", Type: tarn.Type{Kind: tarn.Struct, Fields: []tarn.Field{field("s", tarn.String)}}}}})
+	defer done()
+	if _, err := db.Values(t.Context(), "SELECT max(length(o.s)) FROM "+from); tarn.CodeOf(err) != tarn.CodeTooLarge {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := db.Values(t.Context(), "SELECT 1"); err != nil {
+		t.Error(err)
+	}
+}
