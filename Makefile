@@ -33,7 +33,7 @@ demo: build ## build, start a lake with the wagon fleet and generate load
 	@bin/tarn demo
 
 .PHONY: deps
-deps: ## install what the tests need and this machine lacks (Debian: gcc, PostgreSQL)
+deps: ## install what the tests need and this machine lacks (Debian: g++, PostgreSQL)
 	@.ci/deps
 
 .PHONY: test
