@@ -9,16 +9,17 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"time"
 )
 
-// syncBytes is how much of a copy is written before the disk is told to keep it. Waiting for the disk
-// while more is copied takes a fraction of the time of one wait at the end.
-const syncBytes = 16 << 20
+// tellBytes is how much of a copy is written before the disk is told to begin with it.
+const tellBytes = 4 << 20
 
 // pieceBytes is how much is read, written and hashed at a time. Larger pieces take more time of the processor: Linux
 // looks for larger pages to cache them in.
 const pieceBytes = 64 << 10
+
+// pieces is how many may wait for the hash.
+const pieces = 8
 
 // spooled is a copy of a file that the door owns, on its way to the zone raw.
 type spooled struct {
@@ -34,7 +35,7 @@ func (s spooled) remove() { _ = os.Remove(s.path) }
 // spool writes a pushed body to a file and hashes it on the way: files are larger than memory (I8).
 func (d *Door) spool(ctx context.Context, body io.Reader) (spooled, error) {
 	return d.write(func(f *os.File, h hash.Hash) (int64, error) {
-		return pour(admitted{f, d.o.Admit}, h, reading{ctx, body}, pieceBytes)
+		return pour(admitted{&written{f: f}, d.o.Admit}, h, reading{ctx, body}, pieceBytes)
 	})
 }
 
@@ -45,7 +46,7 @@ func (d *Door) copyOf(ctx context.Context, src *os.File, size int64) (spooled, e
 		if size > pieceBytes && clone(f, src) == nil { // nothing was copied; later writes to src leave f as it is
 			return io.CopyBuffer(h, reading{ctx, f}, make([]byte, pieceBytes))
 		}
-		return pour(admitted{f, d.o.Admit}, h, reading{ctx, io.LimitReader(src, size+1)}, int(min(size+1, pieceBytes)))
+		return pour(admitted{&written{f: f}, d.o.Admit}, h, reading{ctx, io.LimitReader(src, size+1)}, int(min(size+1, pieceBytes)))
 	})
 }
 
@@ -59,11 +60,10 @@ func (d *Door) write(fill func(*os.File, hash.Hash) (int64, error)) (s spooled, 
 	if err != nil {
 		return s, err
 	}
-	stop := keepSyncing(f)
 	s.algorithm = d.hashes
 	h := s.algorithm.new()
 	s.size, err = fill(f, h)
-	if err = errors.Join(err, stop(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		s.remove()
 		return s, err
 	}
@@ -74,9 +74,10 @@ func (d *Door) write(fill func(*os.File, hash.Hash) (int64, error)) (s spooled, 
 // pour copies src to dst in pieces and hashes each while it is written. What was read once is what is kept and
 // what is hashed, so that the hash is that of the copy whoever writes to src (I5).
 func pour(dst io.Writer, h hash.Hash, src io.Reader, piece int) (copied int64, err error) {
-	free, full := make(chan []byte, 2), make(chan []byte, 2)
-	free <- make([]byte, piece)
-	free <- make([]byte, piece)
+	free, full := make(chan []byte, pieces), make(chan []byte, pieces)
+	for range pieces {
+		free <- make([]byte, piece)
+	}
 	var hashing sync.WaitGroup
 	hashing.Go(func() {
 		for b := range full {
@@ -103,38 +104,21 @@ func pour(dst io.Writer, h hash.Hash, src io.Reader, piece int) (copied int64, e
 	}
 }
 
-// keepSyncing writes a growing file through to the disk until stop is called, whenever syncBytes have
-// come since the last time.
-func keepSyncing(f *os.File) (stop func() error) {
-	quit, ended := make(chan struct{}), make(chan struct{})
-	var failed error
-	go func() {
-		defer close(ended)
-		for synced := int64(0); ; {
-			select {
-			case <-quit:
-				return
-			case <-time.After(2 * time.Millisecond):
-			}
-			info, err := f.Stat()
-			if err == nil && info.Size()-synced < syncBytes {
-				continue
-			}
-			if err == nil {
-				err = f.Sync()
-			}
-			if err != nil {
-				failed = err
-				return
-			}
-			synced = info.Size()
-		}
-	}()
-	return func() error {
-		close(quit)
-		<-ended
-		return failed
+// written tells the disk of what is written to a file while more comes, so that little is left to wait for
+// when the file has to be durable.
+type written struct {
+	f        *os.File
+	at, told int64
+}
+
+// Write implements io.Writer.
+func (w *written) Write(p []byte) (int, error) {
+	n, err := w.f.Write(p)
+	if w.at += int64(n); w.at-w.told >= tellBytes {
+		startWriting(w.f, w.told, w.at-w.told)
+		w.told = w.at
 	}
+	return n, err
 }
 
 // reading ends with its context.
