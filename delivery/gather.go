@@ -228,8 +228,8 @@ func (g *gatherer) ready(ctx context.Context, found bool) bool {
 		return false
 	case ctx.Err() != nil || c.full(g.w.chunkBytes.Load()):
 		return true
-	case g.w.draining && !found:
-		return !g.calling() // nothing more is to come
+	case (g.w.draining || g.w.awaited()) && !found:
+		return !g.calling() // nothing more is to come, or somebody waits for what there is
 	case g.sample != nil:
 		return g.sampled >= sampleRecords || time.Since(c.started) >= sampleWait
 	}

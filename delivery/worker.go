@@ -242,6 +242,13 @@ func (w *Worker) Flush(ctx context.Context) error {
 	}
 }
 
+// awaited reports whether some Flush call waits.
+func (w *Worker) awaited() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.targets) > 0
+}
+
 // committed notes how far the table is, for Flush.
 func (w *Worker) committed(items []*item) {
 	w.mu.Lock()

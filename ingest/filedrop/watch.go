@@ -43,7 +43,7 @@ func (d *Door) watch() {
 			}
 		}
 		w.begin()
-		timer.Reset(wait)
+		timer.Reset(min(wait, w.due()))
 		select {
 		case <-timer.C:
 		case <-told.changed:
@@ -120,6 +120,17 @@ func (w *watcher) look() {
 			w.ready = append(w.ready, info)
 		}
 	}
+}
+
+// due is how long it takes at least until a file is finished that is not yet.
+func (w *watcher) due() time.Duration {
+	wait := quietScan
+	for _, s := range w.seen {
+		if left := w.d.o.Settle - w.d.o.Clock().Sub(s.since); left > 0 {
+			wait = min(wait, left)
+		}
+	}
+	return max(wait, time.Millisecond)
 }
 
 // begin begins to take finished files while there are slots. Whether one is still what was seen is looked

@@ -244,25 +244,28 @@ func (t *table) plainRow() int {
 	}
 	rest := t.r.rest()
 	delim := uint64(t.delim[0]) * ones
-	t.fields = t.fields[:0]
+	fields, n := t.fields[:cap(t.fields)], 0
 	from := 0
 	for i := 0; i+8 <= len(rest) && i < t.r.limit-8; i += 8 {
 		w := binary.LittleEndian.Uint64(rest[i:])
 		for m := zeros(w^delim) | zeros(w^'\n'*ones) | zeros(w^'"'*ones); m != 0; m &= m - 1 {
 			at := i + bits.TrailingZeros64(m)>>3
-			switch rest[at] {
-			case '"':
+			if rest[at] == '"' {
 				return 0
-			case '\n':
-				last := at
-				if last > from && rest[last-1] == '\r' {
-					last--
+			}
+			if n == len(fields) {
+				fields = append(fields, make([]field, n+16)...)
+			}
+			fields[n] = field{start: from, end: at}
+			n++
+			if rest[at] == '\n' {
+				if at > from && rest[at-1] == '\r' {
+					fields[n-1].end--
 				}
-				t.fields = append(t.fields, field{start: from, end: last})
+				t.fields = fields[:n]
 				t.r.line++
 				return at + 1
 			}
-			t.fields = append(t.fields, field{start: from, end: at})
 			from = at + 1
 		}
 	}

@@ -117,6 +117,8 @@ func plain(s []byte) bool {
 	case i == len(s):
 	case i > 0:
 		odd |= notPlain(binary.LittleEndian.Uint64(s[len(s)-8:])) // some bytes twice
+	case len(s) >= 4:
+		odd = notPlain(uint64(binary.LittleEndian.Uint32(s)) | uint64(binary.LittleEndian.Uint32(s[len(s)-4:]))<<32)
 	default:
 		for _, c := range s {
 			odd |= notPlain(uint64(c) * ones)
