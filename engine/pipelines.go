@@ -240,6 +240,7 @@ func (e *Engine) start(ctx context.Context, in *project.Project, spec project.Pi
 		p.done.Go(func() { _ = p.backup.Run(run) })
 	}
 	if p.files != nil {
+		p.files.Prepare()
 		p.done.Go(func() { _ = p.files.Run(run) })
 	}
 	if p.puller != nil && p.sourceHeld == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path"
 	"sync"
 	"time"
@@ -141,6 +142,14 @@ func New(o Options) (*Door, error) {
 	d := &Door{o: o.withDefaults(), chunk: chunkBytes, refers: referBytes, chunkRefers: referChunkBytes, hashes: byBLAKE3, referring: semaphore.NewWeighted(1)}
 	d.life, d.end = context.WithCancel(context.Background())
 	return d, nil
+}
+
+// Prepare makes the landing folder: files may be dropped as soon as the pipeline is said to run. What keeps it
+// from that, Run finds again and says.
+func (d *Door) Prepare() {
+	if d.o.Folder != "" {
+		_ = os.MkdirAll(d.o.Folder, 0o755)
+	}
 }
 
 // Run brings files that a stop left halfway to their end, then watches the folder, until ctx ends. It
