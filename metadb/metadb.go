@@ -63,10 +63,26 @@ func Open(ctx context.Context, url string, opts Options) (*DB, error) {
 	}
 	db.sql.SetMaxOpenConns(opts.MaxConns)
 	db.sql.SetMaxIdleConns(opts.MaxConns)
-	if err := db.migrate(ctx); err != nil {
+	if err := db.ready(ctx, opts.BusyTimeout); err != nil {
 		return nil, errors.Join(&tarn.Error{Code: tarn.CodeUnavailable, Detail: "the metadata database is not ready", Err: redact(err)}, db.sql.Close())
 	}
 	return db, nil
+}
+
+// ready brings the schema up to date. SQLite does not wait, as it does otherwise, where a file is opened while
+// its last user closes it.
+func (d *DB) ready(ctx context.Context, patience time.Duration) error {
+	for began := time.Now(); ; {
+		err := d.migrate(ctx)
+		if err == nil || !IsBusy(err) || time.Since(began) > patience {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func sqliteDSN(path string, opts Options) string {
