@@ -130,7 +130,7 @@ func (g *gatherer) abandon() error {
 
 // fill adds what the shards have, in turn, until the chunk is full or nothing is left.
 func (g *gatherer) fill(ctx context.Context) (found bool, err error) {
-	if g.w.isPaused() {
+	if g.w.rests() {
 		return false, nil
 	}
 	for more := true; more; {

@@ -38,6 +38,7 @@ type Worker struct {
 	fault   error     // why the last session ended
 	since   time.Time // of fault
 	paused  bool
+	held    bool       // for a moment, see Hold
 	targets [][]uint64 // next offsets that Flush calls wait for, by shard
 	done    []uint64   // next offsets that are committed, by shard
 	changed chan struct{}
@@ -289,10 +290,19 @@ func (w *Worker) Pause(on bool) {
 	w.notify()
 }
 
-func (w *Worker) isPaused() bool {
+// Hold is Pause for a moment and for the sake of somebody else's commit: a Flush waits for its end.
+func (w *Worker) Hold(on bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.paused
+	w.held = on
+	w.notify()
+}
+
+// rests reports whether nothing is read now.
+func (w *Worker) rests() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.paused || w.held
 }
 
 func (w *Worker) setFault(err error) {

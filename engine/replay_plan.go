@@ -135,10 +135,7 @@ func (e *Engine) replayPlan(job *replay.Job, p *pipe, r *replaying) *replay.Plan
 	i := slices.IndexFunc(p.deliveries, func(d *runningDelivery) bool { return d.spec.Table == job.Table })
 	d := p.deliveries[i]
 	plan.Config = func() (delivery.Config, error) { return e.deliveryConfig(p.spec, d.spec, p.stream) }
-	plan.Hold = func(on bool) {
-		_, paused := e.paused.Load(p.spec.Name)
-		d.worker.Pause(on || paused)
-	}
+	plan.Hold = d.worker.Hold
 	if r != nil {
 		plan.Done = r.done.Store
 	}
