@@ -198,6 +198,22 @@ func TestLaterLost(t *testing.T) {
 	w.balance(0, 6, 4, 2, 0)
 }
 
+// TestLaterAsked: values that only DuckDB can judge come to the table whichever way their chunk goes.
+func TestLaterAsked(t *testing.T) {
+	w := newWorld(t, 1)
+	d := w.run(w.config())
+	w.refer(0, "f.csv", `{"ts":"2026-11-20T10:00:00Z","_line":1}`)
+	w.flush(d)
+	want := []string{"10 f.csv 1"}
+	for i := 2; i < 6; i++ { // the first asks, the others follow at once
+		w.refer(0, "f.csv", fmt.Sprintf(`{"ts":"2026-11-20 1%d:00:00","_line":%d}`, i, i))
+		w.flush(d)
+		want = append(want, fmt.Sprintf("1%d f.csv %d", i, i))
+	}
+	w.want(d, "SELECT hour(ts), _file, _line FROM t", want...)
+	w.balance(0, 5, 5, 0, 0)
+}
+
 // TestReferredFailures: a record that fails is kept as it came, not as it was rewritten for the reader; when all
 // of a reference do, it is not fetched once for each.
 func TestReferredFailures(t *testing.T) {

@@ -26,7 +26,7 @@ const eagerFor = time.Minute
 // waits reports whether the records of a segment, which lie elsewhere, may be read later.
 func (g *gatherer) waits(seg *record.Segment) bool {
 	st := g.w.input.state
-	return time.Now().UnixNano() >= g.w.eager.Load() && g.sample == nil && st != nil && st.Decided() && g.w.input.version().shreds.able && g.bare(seg)
+	return time.Now().UnixNano() >= g.w.eager.Load() && g.sample == nil && st != nil && st.Decided() && g.w.input.version().shreds.likely() && g.bare(seg)
 }
 
 // readNow reads the records of a segment that were to be read later.

@@ -16,8 +16,8 @@ import (
 )
 
 // Most chunks hold plain values only: then their lines are taken apart here, by what records have in common,
-// for a third of what DuckDB's JSON reader takes (docs/adr/0020-shredding.md). A chunk with any other
-// value is read by DuckDB, which judges it.
+// for less than DuckDB's JSON reader takes (docs/adr/0020-shredding.md). A chunk with any other value is read
+// by DuckDB, which judges it.
 
 // shredRest is how many chunks DuckDB reads after one that it had to: others like it are likely.
 const shredRest = 16
@@ -30,6 +30,9 @@ type shreds struct {
 
 // worth reports whether the next chunk is tried.
 func (s *shreds) worth() bool { return s != nil && s.able && s.rest.Add(-1) < 0 }
+
+// likely reports whether a chunk that is begun now will be tried.
+func (s *shreds) likely() bool { return s != nil && s.able && s.rest.Load() <= 0 }
 
 // asked notes that a chunk could not be shredded.
 func (s *shreds) asked() { s.rest.Store(shredRest) }
@@ -96,7 +99,7 @@ func (r *chunkRows) readers(parts int) int {
 
 const (
 	shredPart  = 8 << 20 // of a chunk, for one thread
-	shredBlock = 1 << 20 // is read at once; longer lines make it longer
+	shredBlock = 1 << 20 // is read at once (I8); longer lines make it longer
 )
 
 // chunkScan is one reading of the lines of a chunk. Threads take its parts in turn.

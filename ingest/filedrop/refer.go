@@ -146,7 +146,7 @@ func (l *laterPiece) Load(ctx context.Context, buf []byte) ([]byte, error) {
 	if _, err := object.ReadAt(buf, r.Piece.From.Offset); err != nil && err != io.EOF {
 		return nil, err
 	}
-	if crc32.Checksum(buf, castagnoli) != r.Piece.Sum {
+	if crc32.Checksum(buf, castagnoli) != r.Piece.Sum { // I5
 		return nil, l.corrupt("is damaged")
 	}
 	return buf, nil
