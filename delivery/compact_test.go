@@ -65,6 +65,43 @@ func TestCompactNUL(t *testing.T) {
 	w.want(d, "SELECT a, length(_file) FROM t", "1 3", "2 3")
 }
 
+// TestCompactPartitions: a column that all records of a chunk have the same value of may part the table.
+func TestCompactPartitions(t *testing.T) {
+	for _, spec := range []string{"_file", "truncate(2, _file)", "bucket(4, _file)"} {
+		w := newWorld(t, 1)
+		cfg := w.config()
+		f, err := tarn.ParsePartitionField(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Partition = []tarn.PartitionField{f}
+		for _, direct := range []int64{1, 1 << 20} {
+			cfg.DirectBytes = direct
+			d := w.run(cfg)
+			w.refer(0, "it's.csv", `{"a":1,"_line":1}`)
+			w.flush(d)
+			w.refer(0, "it's.csv", `{"a":2,"_line":2}`)
+			w.flush(d)
+			w.refer(0, "other.csv", `{"a":3,"_line":1}`)
+			w.flush(d)
+			w.want(d, "SELECT DISTINCT a, _file, typeof(_file) FROM t WHERE _file < 'p'", "1 it's.csv VARCHAR", "2 it's.csv VARCHAR", "3 other.csv VARCHAR")
+			d.stop()
+		}
+		st, _ := w.store.State(t.Context(), tableName)
+		files, err := w.store.Files(t.Context(), st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[any]bool{}
+		for _, file := range files {
+			seen[file.Partition[0]] = true
+		}
+		if len(seen) != 2 {
+			t.Errorf("%s: the values of the partitions are %v", spec, seen)
+		}
+	}
+}
+
 // TestCompactFailures: what becomes of a record that cannot be converted, or whose rows the user's SQL
 // refuses, is what becomes of it when it is written out.
 func TestCompactFailures(t *testing.T) {

@@ -234,9 +234,20 @@ func (p *plan) around(from string, common []record.Member) string {
 		names[i] = tarn.QuoteIdent(f.Name)
 		for _, m := range common {
 			if m.Name == f.Name {
-				names[i] = tarn.QuoteLiteral(m.Value) + "::VARCHAR AS " + names[i]
+				names[i] = p.constant(m) + " AS " + names[i]
 			}
 		}
 	}
 	return "(SELECT " + p.input.sel + " FROM (SELECT " + strings.Join(names, ", ") + " FROM " + from + "))"
+}
+
+// constant is the value of a member that all records have. Where nothing but the writer of Parquet files looks at
+// it, it is an enum of this one value, which is stored as the text that it is: the writer then copies and hashes
+// a byte for each row instead of a text.
+func (p *plan) constant(m record.Member) string {
+	value := tarn.QuoteLiteral(m.Value)
+	if col := find(p.columns, m.Name); !p.transforms && col != nil && col.Type.Kind == tarn.String {
+		return value + "::ENUM(" + value + ")"
+	}
+	return value + "::VARCHAR"
 }
