@@ -2,13 +2,18 @@ package filedrop
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/ingest/filedrop/decode"
 	"github.com/tarn-data/tarn/internal/fleet"
+	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/record/column"
 )
 
 // fleetFile makes a file of events, as NDJSON or as a CSV file of some of their columns.
@@ -78,4 +83,54 @@ func BenchmarkPush(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkRows goes twice over a piece of a CSV file that is referred to: when its rows are checked and noted,
+// and when they become columns.
+func BenchmarkRows(b *testing.B) {
+	data := fleetFile(b, 100_000, true)
+	p, err := decode.Look(decode.Input{Name: "x.csv", Data: bytes.NewReader(data)}, decode.Hints{}, 1<<20)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("checked", func(b *testing.B) {
+		var c chunk
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			r, err := decode.Open(decode.Input{Data: bytes.NewReader(data)}, p)
+			if err != nil {
+				b.Fatal(err)
+			}
+			k := newChunker(r, plan{ChunkBytes: chunkBytes, Refer: true, Read: p}, "x", "0123456789abcdef0123456789abcdef")
+			for err == nil {
+				err = k.fill(&c)
+			}
+			if err != io.EOF {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("columns", func(b *testing.B) {
+		fields := []tarn.Field{{Name: decode.LineMember, Type: tarn.Type{Kind: tarn.Long}}}
+		kinds := map[string]tarn.Kind{"event_id": tarn.String, "device_id": tarn.String, "status": tarn.String, "ts": tarn.TimestampTZ, "seq": tarn.Long, "load_kg": tarn.Long}
+		for _, c := range p.Columns {
+			fields = append(fields, tarn.Field{Name: c.Name, Type: tarn.Type{Kind: cmp.Or(kinds[c.Name], tarn.Double)}})
+		}
+		batch := &column.Batch{}
+		batch.Columns, _ = column.Of(fields)
+		for _, c := range batch.Columns {
+			c.Longs, c.Doubles, c.Texts = make([]int64, column.Rows), make([]float64, column.Rows), make([]column.Text, column.Rows)
+		}
+		text := append(slices.Clone(data), make([]byte, record.Padding)...)
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			r := decode.Columns(p, decode.Place{Line: 1, Header: true}, batch.Columns)
+			for at := 0; at < len(data); {
+				batch.Reset()
+				if _, at, err = r.Shred(batch, text, at, len(data)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
 }

@@ -72,8 +72,9 @@ type chunker struct {
 	members []byte        // what lineage adds behind the line
 	next    uint32
 	from    decode.Place // where the next chunk begins
-	held    *found       // read, but too large for the chunk before
-	line    int64        // where reading is
+	held    found        // read, but too large for the chunk before, where holds says so
+	holds   bool
+	line    int64 // where reading is
 	end     bool
 }
 
@@ -119,9 +120,9 @@ func (k *chunker) read() (f found, err error) {
 func (k *chunker) fill(c *chunk) error {
 	c.reset(k.next)
 	k.next++
-	if k.held != nil {
-		k.add(c, k.held)
-		k.held = nil
+	if k.holds {
+		k.add(c, &k.held)
+		k.held, k.holds = found{}, false
 	}
 	for !k.end {
 		f, err := k.read()
@@ -129,7 +130,7 @@ func (k *chunker) fill(c *chunk) error {
 		if err == nil {
 			if len(c.starts) > 0 && c.size+k.sized(f.size) > k.bytes {
 				f.text = append([]byte{}, f.text...)
-				k.held = &f
+				k.held, k.holds = f, true
 				k.cut(c, true)
 				return nil
 			}

@@ -101,7 +101,7 @@ func (t *tableColumns) Shred(to *column.Batch, text []byte, next, n int) (rows, 
 			t.line.Set(rows)
 		}
 		for i, c := range t.targets {
-			if c != nil && !t.put(to, c, t.t.cols[i].kind, &t.t.fields[i], rows) {
+			if c != nil && !t.put(to, c, &t.t.cols[i], &t.t.fields[i], rows) {
 				return 0, 0, column.ErrAsk
 			}
 		}
@@ -114,7 +114,7 @@ func (t *tableColumns) Shred(to *column.Batch, text []byte, next, n int) (rows, 
 }
 
 // put puts a field into a column. What is said of a value's class by scalarOf and object holds here.
-func (t *tableColumns) put(to *column.Batch, c *column.Column, kind Kind, f *field, row int) bool {
+func (t *tableColumns) put(to *column.Batch, c *column.Column, m *member, f *field, row int) bool {
 	if f.start == f.end && !f.quoted {
 		return true // NULL
 	}
@@ -127,7 +127,7 @@ func (t *tableColumns) put(to *column.Batch, c *column.Column, kind Kind, f *fie
 			to.Unescaped = append(to.Unescaped, bytes.ReplaceAll(value, []byte(`""`), []byte{'"'})...)
 			c.Texts[row] = column.Text{Start: int32(-1 - begin), Length: int32(len(to.Unescaped) - begin)}
 		} else {
-			if kind == NumberKind && isNumber(bytes.Trim(value, " ")) || kind == BooleanKind && isBoolean(bytes.Trim(value, " ")) {
+			if m.number && isNumber(trimBlanks(value)) || m.boolean && isBoolean(trimBlanks(value)) {
 				return false
 			}
 			c.Texts[row] = column.Text{Start: int32(at), Length: int32(len(value))}
@@ -135,15 +135,12 @@ func (t *tableColumns) put(to *column.Batch, c *column.Column, kind Kind, f *fie
 		c.Set(row)
 		return true
 	case tarn.TimestampTZ:
-		return kind == TextKind && !f.doubled && record.PutInstant(c, row, value)
+		return !m.number && !m.boolean && !f.doubled && record.PutInstant(c, row, value)
 	case tarn.Int, tarn.Long, tarn.Double:
-		if len(value) > 0 && (value[0] == ' ' || value[len(value)-1] == ' ') {
-			value = bytes.Trim(value, " ")
-		}
-		return kind == NumberKind && !f.doubled && record.PutNumber(c, row, value)
+		return m.number && !f.doubled && record.PutNumber(c, row, trimBlanks(value))
 	case tarn.Boolean:
-		value = bytes.Trim(value, " ")
-		if kind != BooleanKind || f.doubled || !isBoolean(value) {
+		value = trimBlanks(value)
+		if !m.boolean || f.doubled || !isBoolean(value) {
 			return false
 		}
 		c.Bools[row] = value[0]|0x20 == 't'

@@ -2,7 +2,6 @@ package decode
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"math/bits"
@@ -20,6 +19,8 @@ type table struct {
 	header bool // still to be passed over
 	cols   []member
 	fields []field
+	marks  marks
+	plain  bool // the row found last is ASCII that JSON strings hold as it is
 	buf    []byte
 
 	scalars []record.Scalar // of the row before
@@ -28,8 +29,9 @@ type table struct {
 
 // member is what one field becomes.
 type member struct {
-	key  []byte // {"name": of the first column, ,"name": of the others
-	kind Kind
+	key     []byte // {"name": of the first column, ,"name": of the others
+	number  bool   // see Kind
+	boolean bool
 }
 
 // field is where a field lies in the unread text.
@@ -49,7 +51,7 @@ func newTable(s *source, p Plan) *table {
 		if i == 0 {
 			key = []byte{'{'}
 		}
-		t.cols = append(t.cols, member{append(appendString(key, []byte(c.Name)), ':'), c.Kind})
+		t.cols = append(t.cols, member{key: append(appendString(key, []byte(c.Name)), ':'), number: c.Kind == NumberKind, boolean: c.Kind == BooleanKind})
 	}
 	return t
 }
@@ -113,8 +115,8 @@ func (t *table) shapeOf(text []byte) (size int, shape uint64) {
 	}
 	same, valid := t.shape != 0, true
 	for i := range t.cols {
-		c, f := &t.cols[i], t.fields[i]
-		scalar, n, ok := scalarOf(text[f.start:f.end], c.kind, f)
+		c, f := &t.cols[i], &t.fields[i]
+		scalar, n, ok := t.scalarOf(text[f.start:f.end], c, f)
 		valid = valid && ok
 		size += len(c.key) + n
 		if scalar != t.scalars[i] {
@@ -134,31 +136,39 @@ func (t *table) shapeOf(text []byte) (size int, shape uint64) {
 }
 
 // scalarOf returns what a field becomes: its shape, its size, and whether it can be in a record.
-func scalarOf(value []byte, kind Kind, f field) (scalar record.Scalar, size int, ok bool) {
+func (t *table) scalarOf(value []byte, c *member, f *field) (scalar record.Scalar, size int, ok bool) {
 	if len(value) == 0 && !f.quoted {
 		return record.ScalarNull, len("null"), true
 	}
 	if !f.doubled {
-		switch kind {
-		case NumberKind:
-			n := value
-			if len(n) > 0 && (n[0] == ' ' || n[len(n)-1] == ' ') {
-				n = bytes.Trim(n, " ")
-			}
+		switch {
+		case c.number:
+			n := trimBlanks(value)
 			if scalar, ok := record.ScalarOfNumber(n); ok {
 				return scalar, len(n), true
 			}
-		case BooleanKind:
-			if b := bytes.Trim(value, " "); isBoolean(b) {
+		case c.boolean:
+			if b := trimBlanks(value); isBoolean(b) {
 				return record.ScalarBool, len(b), true
 			}
 		}
+	}
+	if t.plain {
+		return record.ScalarString, len(value) + 2, true
 	}
 	size, ok = stringSize(value)
 	if f.doubled { // two quotes become an escaped one
 		size -= bytes.Count(value, []byte(`""`)) * 2
 	}
 	return record.ScalarString, size, ok
+}
+
+// trimBlanks returns a value without the blanks around it, which few have.
+func trimBlanks(value []byte) []byte {
+	if n := len(value); n > 0 && (value[0] == ' ' || value[n-1] == ' ') {
+		return bytes.Trim(value, " ")
+	}
+	return value
 }
 
 // Place implements Placed.
@@ -180,29 +190,22 @@ func (t *table) object(dst, text []byte) []byte {
 		case f.doubled:
 			dst = appendString(dst, bytes.ReplaceAll(value, []byte(`""`), []byte{'"'}))
 		default:
-			dst = appendField(dst, value, c.kind)
+			dst = appendField(dst, value, c)
 		}
 	}
 	return append(dst, '}')
 }
 
 // appendField appends a field that is not null.
-func appendField(dst, value []byte, kind Kind) []byte {
-	switch kind {
-	case NumberKind:
-		if isNumber(value) {
-			return append(dst, value...)
+func appendField(dst, value []byte, c *member) []byte {
+	switch trimmed := trimBlanks(value); {
+	case c.number && isNumber(trimmed):
+		return append(dst, trimmed...)
+	case c.boolean && isBoolean(trimmed):
+		if trimmed[0]|0x20 == 't' {
+			return append(dst, "true"...)
 		}
-		if n := bytes.Trim(value, " "); isNumber(n) {
-			return append(dst, n...)
-		}
-	case BooleanKind:
-		if b := bytes.Trim(value, " "); isBoolean(b) {
-			if b[0]|0x20 == 't' {
-				return append(dst, "true"...)
-			}
-			return append(dst, "false"...)
-		}
+		return append(dst, "false"...)
 	}
 	return appendString(dst, value)
 }
@@ -210,9 +213,15 @@ func appendField(dst, value []byte, kind Kind) []byte {
 // row finds the fields of the next row and returns how many bytes it takes with its line break. It
 // counts the lines. What is no row is a *Reject, and is passed over.
 func (t *table) row() (int, error) {
-	if end := t.plainRow(); end > 0 {
+	if end := t.markedRow(); end > 0 {
 		return end, nil
 	}
+	return t.anyRow()
+}
+
+// anyRow is row by a look at single fields.
+func (t *table) anyRow() (int, error) {
+	t.plain = false
 	b := t.r
 	end, err := t.lineEnd(0)
 	if err != nil {
@@ -237,48 +246,101 @@ func (t *table) row() (int, error) {
 	return end, nil
 }
 
-// plainRow is row for one without quotes that is in memory, with 8 bytes behind it. It returns 0 for others.
-func (t *table) plainRow() int {
+// markedRow is row for one that is well formed and in memory, with some bytes behind it. It returns 0 for others.
+func (t *table) markedRow() int {
 	if len(t.delim) != 1 {
 		return 0
 	}
-	rest := t.r.rest()
-	delim := uint64(t.delim[0]) * ones
-	fields, n := t.fields[:cap(t.fields)], 0
-	from := 0
-	for i := 0; i+8 <= len(rest) && i < t.r.limit-8; i += 8 {
-		w := binary.LittleEndian.Uint64(rest[i:])
-		for m := zeros(w^delim) | zeros(w^'\n'*ones) | zeros(w^'"'*ones); m != 0; m &= m - 1 {
-			at := i + bits.TrailingZeros64(m)>>3
-			if rest[at] == '"' {
-				return 0
+	b, m := t.r, &t.marks
+	begin := b.base + int64(b.at)
+	if (begin < m.from || begin >= m.to) && !t.mark(begin) {
+		return 0
+	}
+	rest := b.rest()
+	i := int(begin - m.from) // in the marks
+	shift, k := -i, i>>6
+	keep := ^uint64(0) << (i & 63)
+	var (
+		fields = t.fields[:cap(t.fields)]
+		n      int
+		f      = field{} // that the row goes on with
+		closed = -1      // where its closing quote is, or one that is doubled
+		odd    = uint64(0)
+		breaks = int64(0)
+		inside = false // ends of fields stand in quotes
+	)
+	for {
+		for ends := m.ends[k] & keep; ends != 0; ends &= ends - 1 {
+			at := shift + k<<6 + bits.TrailingZeros64(ends)
+			c := rest[at]
+			if c == '"' {
+				switch {
+				case !f.quoted && at == f.start:
+					f = field{start: at + 1, quoted: true}
+				case !f.quoted:
+					return 0
+				case closed < 0:
+					closed = at
+				case closed == at-1:
+					f.doubled, closed = true, -1
+				default:
+					return 0
+				}
+				continue
+			}
+			if f.quoted && closed < 0 {
+				inside = true
+				if c == '\n' {
+					breaks++
+				}
+				continue
+			}
+			before := ends ^ (ends - 1) // the bits up to this
+			f.end = at
+			if c == '\n' && at > 0 && rest[at-1] == '\r' && at > f.start {
+				f.end--
+				before >>= 1
+			}
+			if f.quoted {
+				if closed != f.end-1 {
+					return 0
+				}
+				f.end = closed
 			}
 			if n == len(fields) {
 				fields = append(fields, make([]field, n+16)...)
 			}
-			fields[n] = field{start: from, end: at}
+			fields[n] = f
 			n++
-			if rest[at] == '\n' {
-				if at > from && rest[at-1] == '\r' {
-					fields[n-1].end--
+			if c == '\n' {
+				if at >= b.limit {
+					return 0
 				}
-				t.fields = fields[:n]
-				t.r.line++
+				odd |= m.odd[k] & keep & before
+				t.fields, t.plain = fields[:n], odd == 0 && !inside
+				b.line += breaks + 1
 				return at + 1
 			}
-			from = at + 1
+			f = field{start: at + 1}
+			closed = -1
+		}
+		odd |= m.odd[k] & keep
+		keep = ^uint64(0)
+		if k++; int64(k)<<6 == m.to-m.from {
+			if shift += k << 6; shift >= b.limit || !t.mark(m.to) {
+				return 0
+			}
+			k = 0
 		}
 	}
-	return 0
 }
 
-const (
-	ones  = 0x0101010101010101
-	highs = 0x8080808080808080
-)
-
-// zeros marks the zero bytes of w in their high bits.
-func zeros(w uint64) uint64 { return ^((w&^highs + (highs - ones)) | w | (highs - ones)) }
+// mark marks what is in memory of the text from a place on. It reports false for less than 64 bytes.
+func (t *table) mark(from int64) bool {
+	n := t.marks.markAll(t.r.buf[from-t.r.base:], t.delim[0])
+	t.marks.from, t.marks.to = from, from+int64(n)
+	return n > 0
+}
 
 func (t *table) find(s []byte) int {
 	if len(t.delim) == 1 {

@@ -1,0 +1,92 @@
+package decode
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// TestMarks: what is marked is what a look at each byte says, for every byte and with any delimiter.
+func TestMarks(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	text := make([]byte, 64*markBlocks+63)
+	for i := range text {
+		text[i] = byte(r.Uint32())
+	}
+	for i := range 256 {
+		text[i] = byte(i)
+	}
+	for _, delim := range []byte(",;\t| :") {
+		want := marks{}
+		for i, c := range text[:64*markBlocks] {
+			bit := uint64(1) << (i % 64)
+			switch {
+			case c == delim || c == '\n' || c == '"':
+				want.ends[i/64] |= bit
+			case c < ' ' || c >= 0x80 || c == '\\':
+				want.odd[i/64] |= bit
+			}
+		}
+		for name, f := range map[string]func(ends, odd []uint64, text []byte, delim byte){"mark": mark, "markWords": markWords} {
+			got := marks{}
+			f(got.ends[:], got.odd[:], text, delim)
+			if got != want {
+				t.Errorf("%s with %q: %x, want %x", name, delim, got, want)
+			}
+		}
+	}
+	var m marks
+	if n := m.markAll(text, ','); n != 64*markBlocks {
+		t.Error(n)
+	}
+	if n := m.markAll(text[:130], ','); n != 128 {
+		t.Error(n)
+	}
+}
+
+// FuzzRow: the fields of a row are the same by its marks and by a look at each, and a row that is said to be plain is.
+func FuzzRow(f *testing.F) {
+	f.Add("a,b\r\n\"c,\"\"\nd\",\"\"\n\"e\"f,g\nh\"i,\"j\n", byte(','), 0)
+	f.Add("1;2\n\n\"\t\";\\\n\"\"\"\";\"\"\"\n", byte(';'), 61)
+	f.Add("\"\t\"\t\"x\"\r\r\n\"y\r\n\"\tä\r\n", byte('\t'), 126)
+	f.Fuzz(func(t *testing.T, text string, delim byte, lead int) {
+		if delim == '"' || delim == '\n' || delim == '\r' || delim >= 0x80 {
+			return
+		}
+		text = strings.Repeat("y", lead&1023) + "\n" + text + strings.Repeat("\nz", 100)
+		p := Plan{Format: CSV, Delimiter: string(rune(delim)), RecordBytes: 300}
+		marked := newTable(&source{r: blocksOf([]byte(text), p.RecordBytes)}, p)
+		plainly := newTable(&source{r: blocksOf([]byte(text), p.RecordBytes)}, p)
+		for marked.r.at < len(text) {
+			before := marked.r.at
+			size, err := marked.row()
+			if size == 0 && marked.r.at == before {
+				t.Fatalf("at %d: nothing and %v", before, err)
+			}
+			want, wanted := plainly.anyRow()
+			if size != want || (err == nil) != (wanted == nil) || marked.r.line != plainly.r.line || marked.r.at != plainly.r.at {
+				t.Fatalf("at %d line %d: %d, %v; want at %d line %d: %d, %v", marked.r.at, marked.r.line, size, err, plainly.r.at, plainly.r.line, want, wanted)
+			}
+			if err != nil {
+				continue
+			}
+			if !slices.Equal(marked.fields, plainly.fields) {
+				t.Fatalf("%q: %v, want %v", marked.r.rest()[:size], marked.fields, plainly.fields)
+			}
+			for _, f := range marked.fields {
+				value := marked.r.rest()[f.start:f.end]
+				want := len(value) + 2
+				if f.doubled {
+					want += strings.Count(string(value), `""`) * 2
+				}
+				if n, ok := stringSize(value); marked.plain && (n != want || !ok || utf8.RuneCount(value) != len(value)) {
+					t.Fatalf("%q is said to be plain", value)
+				}
+			}
+			marked.r.skip(size)
+			plainly.r.skip(size)
+		}
+	})
+}
