@@ -260,58 +260,49 @@ func (t *table) markedRow() int {
 	i := int(begin - m.from) // in the marks
 	shift, k := -i, i>>6
 	keep := ^uint64(0) << (i & 63)
+	fields, n := t.fields[:cap(t.fields)], 0
 	var (
-		fields = t.fields[:cap(t.fields)]
-		n      int
-		f      = field{} // that the row goes on with
-		closed = -1      // where its closing quote is, or one that is doubled
-		odd    = uint64(0)
-		breaks = int64(0)
-		inside = false // ends of fields stand in quotes
+		from   int    // where the field begins that the row goes on with
+		quotes quotes // of it
+		inside bool   // ends of fields stood in quotes
+		odd    uint64
+		breaks int64
 	)
 	for {
 		for ends := m.ends[k] & keep; ends != 0; ends &= ends - 1 {
 			at := shift + k<<6 + bits.TrailingZeros64(ends)
 			c := rest[at]
 			if c == '"' {
-				switch {
-				case !f.quoted && at == f.start:
-					f = field{start: at + 1, quoted: true}
-				case !f.quoted:
-					return 0
-				case closed < 0:
-					closed = at
-				case closed == at-1:
-					f.doubled, closed = true, -1
-				default:
+				if !quotes.quote(at, from) {
 					return 0
 				}
 				continue
 			}
-			if f.quoted && closed < 0 {
+			if quotes.open() {
 				inside = true
 				if c == '\n' {
 					breaks++
 				}
 				continue
 			}
-			before := ends ^ (ends - 1) // the bits up to this
-			f.end = at
-			if c == '\n' && at > 0 && rest[at-1] == '\r' && at > f.start {
-				f.end--
+			end, before := at, ends^(ends-1) // the bits up to this
+			if c == '\n' && at > from && rest[at-1] == '\r' {
+				end--
 				before >>= 1
-			}
-			if f.quoted {
-				if closed != f.end-1 {
-					return 0
-				}
-				f.end = closed
 			}
 			if n == len(fields) {
 				fields = append(fields, make([]field, n+16)...)
 			}
-			fields[n] = f
+			f := &fields[n]
 			n++
+			*f = field{start: from, end: end}
+			if quotes.seen > 0 {
+				if quotes.last != end-1 {
+					return 0
+				}
+				*f = field{start: from + 1, end: end - 1, quoted: true, doubled: quotes.seen > 2}
+				quotes.seen = 0
+			}
 			if c == '\n' {
 				if at >= b.limit {
 					return 0
@@ -321,8 +312,7 @@ func (t *table) markedRow() int {
 				b.line += breaks + 1
 				return at + 1
 			}
-			f = field{start: at + 1}
-			closed = -1
+			from = at + 1
 		}
 		odd |= m.odd[k] & keep
 		keep = ^uint64(0)
@@ -333,6 +323,24 @@ func (t *table) markedRow() int {
 			k = 0
 		}
 	}
+}
+
+// quotes are those of a field that began with one.
+type quotes struct {
+	seen int
+	last int // where the last is
+}
+
+// open reports whether the field goes on, whatever follows.
+func (q *quotes) open() bool { return q.seen&1 != 0 }
+
+// quote notes a quote of the field that begins at from. It reports false for one that is not the first of the
+// field, does not close it, and is not doubled.
+func (q *quotes) quote(at, from int) bool {
+	good := q.seen&1 != 0 || q.seen == 0 && at == from || q.seen > 0 && q.last == at-1
+	q.seen++
+	q.last = at
+	return good
 }
 
 // mark marks what is in memory of the text from a place on. It reports false for less than 64 bytes.
