@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 )
 
 // tellBytes is how much of a copy is written before the disk is told to begin with it.
@@ -18,7 +17,7 @@ const tellBytes = 4 << 20
 // looks for larger pages to cache them in.
 const pieceBytes = 64 << 10
 
-// pieces is how many may wait for the hash.
+// pieces is how many may wait to be written.
 const pieces = 8
 
 // spooled is a copy of a file that the door owns, on its way to the zone raw.
@@ -71,37 +70,46 @@ func (d *Door) write(fill func(*os.File, hash.Hash) (int64, error)) (s spooled, 
 	return s, nil
 }
 
-// pour copies src to dst in pieces and hashes each while it is written. What was read once is what is kept and
-// what is hashed, so that the hash is that of the copy whoever writes to src (I5).
+// pour copies src to dst in pieces, and reads and hashes one while others are written. What was read once is what is
+// kept and what is hashed, so that the hash is that of the copy whoever writes to src (I5).
 func pour(dst io.Writer, h hash.Hash, src io.Reader, piece int) (copied int64, err error) {
 	free, full := make(chan []byte, pieces), make(chan []byte, pieces)
 	for range pieces {
 		free <- make([]byte, piece)
 	}
-	var hashing sync.WaitGroup
-	hashing.Go(func() {
+	broken, written := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(written)
 		for b := range full {
-			_, _ = h.Write(b) // a hash takes everything
+			if _, err := dst.Write(b); err != nil {
+				broken <- err
+				return
+			}
 			free <- b[:piece]
 		}
-	})
-	defer hashing.Wait()
-	defer close(full)
-	for {
-		b := <-free
-		n, end := io.ReadFull(src, b)
-		full <- b[:n]
-		if _, err := dst.Write(b[:n]); err != nil {
-			return copied, err
-		}
-		copied += int64(n)
-		switch {
-		case end == io.EOF || end == io.ErrUnexpectedEOF:
-			return copied, nil
-		case end != nil:
-			return copied, end
+	}()
+	for err == nil {
+		select {
+		case err = <-broken:
+		case b := <-free:
+			var n int
+			n, err = io.ReadFull(src, b)
+			full <- b[:n] // there is room: it takes as many as there are
+			_, _ = h.Write(b[:n])
+			copied += int64(n)
 		}
 	}
+	close(full)
+	<-written
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	select {
+	case e := <-broken:
+		err = errors.Join(err, e)
+	default:
+	}
+	return copied, err
 }
 
 // written tells the disk of what is written to a file while more comes, so that little is left to wait for
