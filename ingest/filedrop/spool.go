@@ -1,6 +1,7 @@
 package filedrop
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -77,12 +78,12 @@ func pour(dst io.Writer, h hash.Hash, src io.Reader, piece int) (copied int64, e
 	for range pieces {
 		free <- make([]byte, piece)
 	}
-	broken, written := make(chan error, 1), make(chan struct{})
+	var failed error
+	stopped := make(chan struct{}) // writing
 	go func() {
-		defer close(written)
+		defer close(stopped)
 		for b := range full {
-			if _, err := dst.Write(b); err != nil {
-				broken <- err
+			if _, failed = dst.Write(b); failed != nil {
 				return
 			}
 			free <- b[:piece]
@@ -90,7 +91,8 @@ func pour(dst io.Writer, h hash.Hash, src io.Reader, piece int) (copied int64, e
 	}()
 	for err == nil {
 		select {
-		case err = <-broken:
+		case <-stopped:
+			err = failed
 		case b := <-free:
 			var n int
 			n, err = io.ReadFull(src, b)
@@ -100,16 +102,11 @@ func pour(dst io.Writer, h hash.Hash, src io.Reader, piece int) (copied int64, e
 		}
 	}
 	close(full)
-	<-written
+	<-stopped
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = nil
 	}
-	select {
-	case e := <-broken:
-		err = errors.Join(err, e)
-	default:
-	}
-	return copied, err
+	return copied, cmp.Or(failed, err)
 }
 
 // written tells the disk of what is written to a file while more comes, so that little is left to wait for
