@@ -52,7 +52,7 @@ func PutNumber(c *column.Column, row int, text []byte) bool {
 	return ok
 }
 
-// PutInstant puts a timestamp of RFC 3339 into a row of a column, and reports whether it did: false for what
+// PutInstant puts a timestamp of ISO 8601 into a row of a column, and reports whether it did: false for what
 // only the SQL engine can judge.
 func PutInstant(c *column.Column, row int, text []byte) bool {
 	v, end, ok := instant(text, 0)

@@ -9,7 +9,7 @@ import (
 )
 
 // Shredder takes NDJSON records apart into columns. It takes what needs no judgement: a value of the class
-// of its column, a timestamp as in RFC 3339, NULL, no value at all. For everything else it fails with
+// of its column, a timestamp as in ISO 8601, NULL, no value at all. For everything else it fails with
 // column.ErrAsk, and the caller has DuckDB read the same lines: what the two of them accept they convert alike.
 // Members without a column are left out. It belongs to one goroutine.
 type Shredder struct {

@@ -227,9 +227,10 @@ func slowDouble(b []byte, i int) (v float64, end int, ok bool) {
 	return 0, 0, false
 }
 
-// instant reads a timestamp of RFC 3339 with up to 6 digits of a second at b[i] as microseconds since 1970.
+// instant reads a timestamp of ISO 8601 with up to 6 digits of a second at b[i] as microseconds since 1970. One
+// without an offset is in UTC, as everywhere here (docs/adr/0006-times-are-utc-timestamps.md).
 func instant(b []byte, i int) (micros int64, end int, ok bool) {
-	if i+20 > len(b) || b[i+4] != '-' || b[i+7] != '-' || b[i+10] != 'T' || b[i+13] != ':' || b[i+16] != ':' {
+	if i+19 > len(b) || b[i+4] != '-' || b[i+7] != '-' || b[i+10] != 'T' && b[i+10] != ' ' || b[i+13] != ':' || b[i+16] != ':' {
 		return 0, 0, false
 	}
 	century, ok1 := two(b, i)
@@ -246,7 +247,7 @@ func instant(b []byte, i int) (micros int64, end int, ok bool) {
 	}
 	micros = (daysTo(year, month, day)*86_400 + int64(hour*3600+minute*60+second)) * 1e6
 	i += 19
-	if b[i] == '.' {
+	if i < len(b) && b[i] == '.' {
 		unit := int64(100_000)
 		first := i + 1
 		for i++; i < len(b) && b[i]-'0' <= 9; i++ {
@@ -272,7 +273,7 @@ func instant(b []byte, i int) (micros int64, end int, ok bool) {
 		}
 		return micros - away, i + 6, true
 	}
-	return 0, 0, false
+	return micros, i, true
 }
 
 // two reads two digits.
