@@ -2,31 +2,16 @@ package extract
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/binary"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/lake"
 	"github.com/tarn-data/tarn/record"
 	"github.com/tarn-data/tarn/stream"
 )
-
-// place is a request to a stream: a piece of an announcement's rows, in a shard.
-type place struct {
-	number uint32
-	shard  int
-}
-
-// requestPrefix is how many bytes of a request's id all of an announcement share; the number follows.
-const requestPrefix = 12
 
 // request is one append to the stream.
 type request struct {
@@ -35,11 +20,7 @@ type request struct {
 }
 
 // frame divides a piece of an announcement's rows among shards. The same piece gives the same requests.
-func (s *StreamSink) frame(a *announcement, number uint32, body []byte) ([]request, error) {
-	id, err := hex.DecodeString(a.Request)
-	if err != nil || len(id) != requestPrefix {
-		return nil, fmt.Errorf("the announcement of %s has no request id", s.o.Delivery)
-	}
+func (s *StreamSink) frame(a *announcement, ids stream.Series, number uint32, body []byte) ([]request, error) {
 	framed, err := record.Frame(body, record.KindNDJSON, record.FrameOptions{Shards: a.Shards, Shard: int(number), KeyPath: a.KeyPath, Arrival: a.Arrival,
 		Limits: record.Limits{RecordBytes: s.o.To.MaxMessage() / 2, BodyBytes: len(body) + 1}})
 	if err != nil {
@@ -50,24 +31,28 @@ func (s *StreamSink) frame(a *announcement, number uint32, body []byte) ([]reque
 	}
 	var out []request
 	for _, p := range framed.Parts {
-		p.Segment.Request = record.RequestID(binary.BigEndian.AppendUint32(id[:requestPrefix:requestPrefix], number))
+		p.Segment.Request = ids.Request(number)
 		out = append(out, request{p.Shard, p.Segment})
 	}
 	return out, nil
 }
 
 // send appends the rows that an announcement has kept, but for the requests in have. The next request
-// is made while the one before becomes durable.
-func (s *StreamSink) send(ctx context.Context, a *announcement, have map[place]bool) error {
+// is made while the one before becomes durable (I1).
+func (s *StreamSink) send(ctx context.Context, a *announcement, ids stream.Series, have stream.Found) error {
 	requests := make(chan request, 1)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(requests)
-		return s.requests(ctx, a, have, requests)
+		return s.requests(ctx, a, ids, have, requests)
 	})
 	g.Go(func() error {
 		for r := range requests {
-			if err := s.appendPatiently(ctx, r.shard, r.segment); err != nil {
+			err := stream.Patiently(ctx, s.o.Admit, func() error {
+				_, err := s.o.To.Append(ctx, r.shard, r.segment, "")
+				return err
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -77,7 +62,7 @@ func (s *StreamSink) send(ctx context.Context, a *announcement, have map[place]b
 }
 
 // requests sends the requests of kept rows to a channel.
-func (s *StreamSink) requests(ctx context.Context, a *announcement, have map[place]bool, to chan<- request) error {
+func (s *StreamSink) requests(ctx context.Context, a *announcement, ids stream.Series, have stream.Found, to chan<- request) error {
 	kept := &keptRows{ctx: ctx, state: s.o.State, keys: a.Keys}
 	defer kept.close()
 	lines := bufio.NewReaderSize(kept, 256<<10)
@@ -91,12 +76,12 @@ func (s *StreamSink) requests(ctx context.Context, a *announcement, have map[pla
 		if len(body) == 0 {
 			return nil
 		}
-		framed, err := s.frame(a, number, body)
+		framed, err := s.frame(a, ids, number, body)
 		if err != nil {
 			return err
 		}
 		for _, r := range framed {
-			if have[place{number, r.shard}] {
+			if _, ok := have.At[stream.Place{Number: number, Shard: r.shard}]; ok {
 				continue
 			}
 			select {
@@ -171,72 +156,12 @@ func piece(lines *bufio.Reader, body []byte, size int) ([]byte, error) {
 	return body, nil
 }
 
-// appendPatiently makes a segment durable (I1), waiting while the stream is busy or the disk is full
-// (I8).
-func (s *StreamSink) appendPatiently(ctx context.Context, shard int, seg record.Segment) error {
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := s.o.Admit()
-		if err == nil {
-			if _, err = s.o.To.Append(ctx, shard, seg, ""); err == nil || tarn.CodeOf(err) != tarn.CodeBusy {
-				return err
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
-		}
+// present finds out which requests of an announcement are in the stream. Rows among records that the stream
+// no longer holds are appended again.
+func (s *StreamSink) present(ctx context.Context, a *announcement, ids stream.Series) (stream.Found, error) {
+	found, err := s.o.To.Find(ctx, ids, a.Cursors)
+	for _, g := range found.Gaps {
+		s.o.Logger.Warn("the stream lacks records of the time of an announcement; rows that were among them are appended again", "shard", g.Shard, "error", g.Err)
 	}
-}
-
-// present finds out which requests of an announcement are in the stream, by reading it from the ends
-// that were noted.
-func (s *StreamSink) present(ctx context.Context, a *announcement) (map[place]bool, error) {
-	prefix, err := hex.DecodeString(a.Request)
-	if err != nil {
-		return nil, err
-	}
-	found := map[place]bool{}
-	for shard, c := range a.Cursors {
-		if shard >= s.o.To.Shards() {
-			break
-		}
-		if err := s.presentIn(ctx, shard, c, prefix, found); err != nil {
-			return nil, err
-		}
-	}
-	return found, nil
-}
-
-func (s *StreamSink) presentIn(ctx context.Context, shard int, c stream.Cursor, prefix []byte, found map[place]bool) error {
-	end, err := s.o.To.Latest(ctx, shard)
-	if err != nil || end.Offset <= c.Offset {
-		return err
-	}
-	r, err := s.o.To.Reader(ctx, shard, c)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	r.KeepReferences()
-	for r.Cursor().Offset < end.Offset {
-		e, ok, err := r.Poll(ctx)
-		var damaged *stream.DamagedError
-		if errors.As(err, &damaged) {
-			s.o.Logger.Warn("the stream lacks records of the time of an announcement; rows that were among them are appended again", "error", err)
-			continue
-		}
-		if err != nil || !ok {
-			return err
-		}
-		for i := range e.Batch.Segments {
-			if id := e.Batch.Segments[i].Request; bytes.Equal(id[:requestPrefix], prefix) {
-				found[place{binary.BigEndian.Uint32(id[requestPrefix:]), shard}] = true
-			}
-		}
-	}
-	if n := r.Expired(); n > 0 {
-		s.o.Logger.Warn("retention has taken records of the time of an announcement; rows that were among them are appended again", "records", n)
-	}
-	return nil
+	return found, err
 }

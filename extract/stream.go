@@ -2,6 +2,7 @@ package extract
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -82,6 +83,15 @@ type announcement struct {
 	Resolve []int64              `json:",omitempty"`
 	Again   []table.FailedRecord `json:",omitempty"`
 	Book    []table.Booking      `json:",omitempty"`
+}
+
+// series names the requests that bring the rows into the stream.
+func (a *announcement) series() (stream.Series, error) {
+	id, err := hex.DecodeString(a.Request)
+	if err != nil || len(id) != len(stream.Series{}) {
+		return stream.Series{}, fmt.Errorf("%q is no request id", a.Request)
+	}
+	return stream.Series(id), nil
 }
 
 // commit is what follows once all rows are in the stream.
@@ -182,23 +192,24 @@ func jsonColumns(fields []tarn.Field) string {
 	return strings.Join(list, ", ")
 }
 
-// requestBytes is about the size of one request to the stream.
-const requestBytes = 2 << 20
+const (
+	// requestBytes is about the size of one request to the stream.
+	requestBytes = 2 << 20
+	// requestRoom is kept free in a message for what goes before the rows.
+	requestRoom = 4 << 10
+)
 
 // append brings the rows of NDJSON files into the stream together with c (I2). The files may be gone
 // afterwards. Failed records that c settles must be there still when the rows are announced: what somebody
 // else has settled gives no rows a second time.
 func (s *StreamSink) append(ctx context.Context, store delivery.SinkStore, files []string, c table.Commit) error {
 	id := uuid.New()
-	a := announcement{Version: announcementVersion, Request: fmt.Sprintf("%x", id[:requestPrefix]), Arrival: time.Now().UTC().Truncate(time.Microsecond),
-		Shards: s.o.Shards, KeyPath: s.o.KeyPath, Bytes: min(requestBytes, s.o.To.MaxMessage()/2), Progress: c.Progress, Failed: c.Failed, Docs: c.Documents,
+	a := announcement{Version: announcementVersion, Request: hex.EncodeToString(id[:len(stream.Series{})]), Arrival: time.Now().UTC().Truncate(time.Microsecond),
+		Shards: s.o.Shards, KeyPath: s.o.KeyPath, Bytes: min(requestBytes, s.o.To.MaxMessage()/2-requestRoom), Progress: c.Progress, Failed: c.Failed, Docs: c.Documents,
 		Resolve: c.Resolve, Again: c.Again, Book: c.Book}
-	for i := range s.o.To.Shards() {
-		end, err := s.o.To.Latest(ctx, i)
-		if err != nil {
-			return err
-		}
-		a.Cursors = append(a.Cursors, end)
+	var err error
+	if a.Cursors, err = s.o.To.Cursors(ctx); err != nil {
+		return err
 	}
 	var moves []lake.Local
 	for i, file := range files {
@@ -220,14 +231,17 @@ func (s *StreamSink) append(ctx context.Context, store delivery.SinkStore, files
 
 // finish appends the rows of an announcement and settles it. With again, some may be in the stream.
 func (s *StreamSink) finish(ctx context.Context, store delivery.SinkStore, a *announcement, again bool) error {
-	var have map[place]bool
+	ids, err := a.series()
+	if err != nil {
+		return fmt.Errorf("the announcement of %s: %w", s.o.Delivery, err)
+	}
+	var have stream.Found
 	if again {
-		var err error
-		if have, err = s.present(ctx, a); err != nil {
+		if have, err = s.present(ctx, a, ids); err != nil {
 			return err
 		}
 	}
-	if err := s.send(ctx, a, have); err != nil {
+	if err := s.send(ctx, a, ids, have); err != nil {
 		return err
 	}
 	if err := store.Record(ctx, s.o.Delivery, a.commit(s.document), nil); err != nil {

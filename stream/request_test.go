@@ -135,6 +135,11 @@ func TestBegin(t *testing.T) {
 	if _, err := s.Begin(ctx, 0, large); tarn.CodeOf(err) != tarn.CodeTooLarge {
 		t.Fatal(err)
 	}
+	large.Payload[len(large.Payload)/2], large.Count = '\n', 2
+	large.Request[0] = 99 // which its pieces would have, and pass for each other
+	if _, err := s.Append(ctx, 0, large, ""); tarn.CodeOf(err) != tarn.CodeTooLarge {
+		t.Fatal(err)
+	}
 	if _, err := s.Begin(ctx, 9, lines("x", 1)); tarn.CodeOf(err) != tarn.CodeNotFound {
 		t.Fatal(err)
 	}

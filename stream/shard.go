@@ -100,11 +100,16 @@ func openShard(ctx context.Context, s *Stream, e Engine, id int) (*shard, error)
 func (sh *shard) append(ctx context.Context, seg record.Segment, key string) (Ack, error) {
 	if key != "" {
 		seg.Request = requestID(key, 0)
+	}
+	if seg.Request != (record.RequestID{}) {
 		if err := sh.requests.wait(ctx, sh.s.ctx.Done()); err != nil {
 			return Ack{}, err
 		}
 	}
-	if record.SegmentSize(&seg) > sh.s.maxMessage {
+	if size := record.SegmentSize(&seg); size > sh.s.maxMessage {
+		if key == "" && seg.Request != (record.RequestID{}) {
+			return Ack{}, sh.whole(size)
+		}
 		return sh.appendSplit(ctx, seg, key)
 	}
 	m, duplicate, err := sh.enqueue(&seg)
@@ -121,14 +126,19 @@ func (sh *shard) begin(ctx context.Context, seg record.Segment) (func(context.Co
 			return nil, err
 		}
 	}
-	if size := record.SegmentSize(&seg); size > sh.s.maxMessage { // its pieces would pass for each other
-		return nil, &tarn.Error{Code: tarn.CodeTooLarge, Detail: fmt.Sprintf("a segment of %d bytes is over the %d of a message", size, sh.s.maxMessage)}
+	if size := record.SegmentSize(&seg); size > sh.s.maxMessage {
+		return nil, sh.whole(size)
 	}
 	m, duplicate, err := sh.enqueue(&seg)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (Ack, error) { return sh.await(ctx, m, duplicate) }, nil
+}
+
+// whole refuses a segment that cannot be split: pieces with one request id would pass for each other.
+func (sh *shard) whole(size int) error {
+	return &tarn.Error{Code: tarn.CodeTooLarge, Detail: fmt.Sprintf("a segment of %d bytes is over the %d of a message", size, sh.s.maxMessage)}
 }
 
 // appendSplit appends a segment that is larger than a message. Each piece is its own idempotent

@@ -237,8 +237,8 @@ type Ack struct {
 // first. After the last two the records may be in the stream or not: a producer that repeats the
 // request with its key gets them exactly once.
 //
-// A segment larger than a message of the log is split. Its records then have several runs of
-// offsets between First and Last.
+// A segment larger than a message of the log is split, unless it brings its own Request: that is
+// CodeTooLarge. Its records then have several runs of offsets between First and Last.
 func (s *Stream) Append(ctx context.Context, shard int, seg record.Segment, idempotencyKey string) (Ack, error) {
 	if err := s.check(shard, &seg); err != nil {
 		return Ack{}, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tarn-data/tarn/ingest/filedrop/decode"
 	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/stream"
 )
 
 // chunkBytes is the size of one request to the stream: a message of its own, large enough that its
@@ -267,23 +268,12 @@ func empty(b []byte) bool {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' }
 
-// requests makes the request ids of the chunks of one file: 12 bytes that only it has, then the number.
-type requests [12]byte
-
-func requestsOf(pipeline string, f id) requests {
+// requestsOf names the requests of the chunks of one file.
+func requestsOf(pipeline string, f id) stream.Series {
 	h := sha256.New()
 	for _, s := range []string{"tarn file", pipeline, f.hash, strconv.Itoa(f.take)} {
 		_, _ = h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s))))
 		_, _ = io.WriteString(h, s)
 	}
-	return requests(h.Sum(nil)[:12])
-}
-
-func (r requests) id(number uint32) record.RequestID {
-	return record.RequestID(binary.BigEndian.AppendUint32(append([]byte{}, r[:]...), number))
-}
-
-// number is the inverse of id; false for the request of anything else.
-func (r requests) number(id record.RequestID) (uint32, bool) {
-	return binary.BigEndian.Uint32(id[12:]), requests(id[:12]) == r
+	return stream.Series(h.Sum(nil)[:12])
 }

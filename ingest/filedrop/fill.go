@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -27,9 +28,9 @@ const (
 type filling struct {
 	d       *Door
 	t       *taken
-	ids     requests
-	have    map[place]span // in the stream since before
-	next    uint32         // chunks before it are there too, and counted in the note
+	ids     stream.Series
+	have    stream.Found // in the stream since before
+	next    uint32       // chunks before it are there too, and counted in the note
 	rejects *rejectList
 
 	flight []*flight // in order
@@ -54,15 +55,19 @@ type flight struct {
 // ack says where a part of a chunk is.
 type ack struct {
 	shard int
-	span
+	stream.Span
 }
 
 // fill appends what of the file is not in the stream yet and counts what is. Its outcome stands in t
 // also after an error.
 func (d *Door) fill(ctx context.Context, t *taken, records decode.Records, rejects *rejectList) error {
-	have, err := d.present(ctx, t)
+	ids := requestsOf(d.o.Pipeline, t.id)
+	have, err := d.o.Stream.Find(ctx, ids, t.note.Cursors)
 	if err != nil {
 		return err
+	}
+	if len(have.Gaps) > 0 {
+		return forgotten(have.Gaps[0])
 	}
 	o := &t.outcome
 	o.Accepted, o.Rejected, o.Rejects, o.Fault = 0, 0, nil, nil
@@ -74,7 +79,7 @@ func (d *Door) fill(ctx context.Context, t *taken, records decode.Records, rejec
 		}
 		defer release()
 	}
-	f := &filling{d: d, t: t, ids: requestsOf(d.o.Pipeline, t.id), have: have, next: t.note.Next, rejects: rejects, noted: d.o.Clock()}
+	f := &filling{d: d, t: t, ids: ids, have: have, next: t.note.Next, rejects: rejects, noted: d.o.Clock()}
 	// The appends must have ended when fill returns: they read the chunks.
 	ctx, cancel := context.WithCancel(ctx)
 	err = f.all(ctx, newChunker(records, t.plan, t.name, t.hash))
@@ -95,6 +100,13 @@ func (d *Door) fill(ctx context.Context, t *taken, records decode.Records, rejec
 		o.Accepted += s.Accepted
 	}
 	return err
+}
+
+// forgotten is the fault of a file that was half taken when the stream lost sight of that time.
+func forgotten(g stream.Gap) error {
+	return &fileError{Fault{Code: tarn.CodeConflict,
+		Detail: fmt.Sprintf("the file was being taken when the process stopped, and shard %d of the stream no longer holds the records of that time: which of the file's records are in it cannot be told", g.Shard),
+		Hint:   "compare with the rows that have its _file_hash; tarn run --again takes the whole file once more"}, g.Err}
 }
 
 // all reads the file to its end.
@@ -177,25 +189,13 @@ func (f *filling) prepareNote(ctx context.Context, number uint32) error {
 	if f.due != nil || f.d.o.Clock().Sub(f.noted) < noteEvery {
 		return nil
 	}
-	cursors, err := f.d.cursors(ctx)
+	cursors, err := f.d.o.Stream.Cursors(ctx)
 	if err != nil {
 		return err
 	}
 	f.noted = f.d.o.Clock()
 	f.due = &note{Next: number, Cursors: cursors}
 	return nil
-}
-
-// cursors returns the ends of the shards.
-func (d *Door) cursors(ctx context.Context) ([]stream.Cursor, error) {
-	out := make([]stream.Cursor, d.o.Stream.Shards())
-	for i := range out {
-		var err error
-		if out[i], err = d.o.Stream.Latest(ctx, i); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
 
 // append frames a chunk and appends the parts that are not in the stream, behind those of the chunk
@@ -270,16 +270,20 @@ func (f *filling) arrival() time.Time { return f.d.o.Clock().UTC().Truncate(time
 // durable (I1).
 func (f *filling) begin(ctx context.Context, w *flight, p *record.Part) (wait func() error, err error) {
 	number, shard := w.chunk.number, p.Shard
-	if s, ok := f.have[place{number, shard}]; ok {
+	if s, ok := f.have.At[stream.Place{Number: number, Shard: shard}]; ok {
 		w.acks = append(w.acks, ack{shard, s})
 		return nil, nil
 	}
 	seg := p.Segment
-	seg.Request = f.ids.id(number)
+	seg.Request = f.ids.Request(number)
 	if f.t.plan.Routed {
 		seg.Routes = append([]string{}, f.t.plan.Routes...)
 	}
-	durable, err := f.d.beginPatiently(ctx, shard, seg)
+	var durable func(context.Context) (stream.Ack, error)
+	err = stream.Patiently(ctx, f.d.o.Admit, func() (err error) {
+		durable, err = f.d.o.Stream.Begin(ctx, shard, seg)
+		return err
+	})
 	if tarn.CodeOf(err) == tarn.CodeTooLarge { // a record that fits no message; it is alone in its chunk
 		w.bad = append(w.bad, RejectedRecord{Line: w.chunk.lines[0], Code: tarn.CodeRecordTooLarge, Detail: "the record fits no message of the stream", Text: w.chunk.text(0)})
 		w.all += int64(seg.Count)
@@ -291,27 +295,10 @@ func (f *filling) begin(ctx context.Context, w *flight, p *record.Part) (wait fu
 	return func() error {
 		a, err := durable(ctx)
 		if err == nil {
-			w.acks = append(w.acks, ack{shard, span{a.First.Offset, a.Count}})
+			w.acks = append(w.acks, ack{shard, stream.Span{First: a.First.Offset, Count: a.Count}})
 		}
 		return err
 	}, nil
-}
-
-// beginPatiently begins an append, waiting while the stream is busy or the disk is full (I8).
-func (d *Door) beginPatiently(ctx context.Context, shard int, seg record.Segment) (func(context.Context) (stream.Ack, error), error) {
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		if d.o.Admit() == nil {
-			durable, err := d.o.Stream.Begin(ctx, shard, seg)
-			if err == nil || tarn.CodeOf(err) != tarn.CodeBusy {
-				return durable, err
-			}
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 }
 
 // add counts a part.
@@ -321,12 +308,12 @@ func (o *Outcome) add(a ack) {
 		o.Shards = slices.Insert(o.Shards, i, Shard{Shard: a.shard})
 	}
 	s := &o.Shards[i]
-	first, last := tarn.Position{Shard: a.shard, Offset: a.first}, tarn.Position{Shard: a.shard, Offset: a.first + uint64(a.count) - 1}
+	first, last := tarn.Position{Shard: a.shard, Offset: a.First}, tarn.Position{Shard: a.shard, Offset: a.First + uint64(a.Count) - 1}
 	if s.Accepted == 0 || first.Offset < s.First.Offset {
 		s.First = first
 	}
 	if s.Accepted == 0 || last.Offset > s.Last.Offset {
 		s.Last = last
 	}
-	s.Accepted += int64(a.count)
+	s.Accepted += int64(a.Count)
 }

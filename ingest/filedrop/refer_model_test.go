@@ -27,7 +27,7 @@ func TestReferModel(t *testing.T) {
 		name := fmt.Sprintf("%d.%s", files, rapid.SampledFrom([]string{"csv", "ndjson", "txt"}).Draw(rt, "format"))
 		text := drawHardFile(rt, name, files)
 		push := func(s *site) (out Outcome, all []string, shapes [][]record.ShapeRef) {
-			from, err := s.door.cursors(t.Context())
+			from, err := s.door.o.Stream.Cursors(t.Context())
 			if err != nil {
 				rt.Fatal(err)
 			}

@@ -140,7 +140,7 @@ func (d *Door) plan(ctx context.Context, t *taken, a arrival) (err error) {
 	if err = d.route(ctx, p, t.name, t.size, open); err != nil {
 		return err
 	}
-	t.note.Cursors, err = d.cursors(ctx)
+	t.note.Cursors, err = d.o.Stream.Cursors(ctx)
 	return err
 }
 

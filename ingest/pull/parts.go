@@ -12,6 +12,7 @@ import (
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/function/schedule"
 	"github.com/tarn-data/tarn/record"
+	"github.com/tarn-data/tarn/stream"
 )
 
 // chunkBytes is about the size of one request to the stream.
@@ -127,9 +128,6 @@ func notALine(rec []byte) string {
 	return ""
 }
 
-// requests makes the request ids of the parts of one run: 12 bytes that only it has, then the number.
-type requests [12]byte
-
 // runSum digests what names a run: the pipeline, the slot and, since a slot may be lost with the
 // database, the number.
 func (p *Puller) runSum(r *run) (sum [32]byte) {
@@ -148,16 +146,8 @@ func (p *Puller) runID(r *run) string {
 	return uuid.UUID(sum[16:32]).String()
 }
 
-func (p *Puller) requestsOf(r *run) requests {
+// requestsOf names the requests of the parts of one run.
+func (p *Puller) requestsOf(r *run) stream.Series {
 	sum := p.runSum(r)
-	return requests(sum[:12])
-}
-
-func (r requests) id(number uint32) record.RequestID {
-	return record.RequestID(binary.BigEndian.AppendUint32(append([]byte{}, r[:]...), number))
-}
-
-// number is the inverse of id; false for the request of anything else.
-func (r requests) number(id record.RequestID) (uint32, bool) {
-	return binary.BigEndian.Uint32(id[12:]), requests(id[:12]) == r
+	return stream.Series(sum[:12])
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/function"
 	"github.com/tarn-data/tarn/function/schedule"
-	"github.com/tarn-data/tarn/stream"
 )
 
 // maxCheckpoint bounds the state that a function may return, which travels in every event.
@@ -114,7 +113,7 @@ func (p *Puller) accept(ctx context.Context, r *run, answer []byte) error {
 		r.State, r.answer = RunDone, answer
 		return err
 	}
-	cursors, err := p.cursors(ctx)
+	cursors, err := p.o.Stream.Cursors(ctx)
 	if err != nil {
 		return err
 	}
@@ -159,18 +158,6 @@ func (p *Puller) event(r *run) []byte {
 	}
 	detail, _ := json.Marshal(map[string]json.RawMessage{"state": state}) // it was JSON when it was stored
 	return schedule.Event{ID: p.runID(r), Pipeline: p.o.Pipeline, Slot: r.Slot, Detail: detail}.Append(nil)
-}
-
-// cursors returns the ends of the shards.
-func (p *Puller) cursors(ctx context.Context) ([]stream.Cursor, error) {
-	out := make([]stream.Cursor, p.o.Stream.Shards())
-	for i := range out {
-		var err error
-		if out[i], err = p.o.Stream.Latest(ctx, i); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
