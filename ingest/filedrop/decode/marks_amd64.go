@@ -2,7 +2,7 @@ package decode
 
 import "golang.org/x/sys/cpu"
 
-// mark sets the marks of blocks of 64 bytes.
+// mark sets the marks of as many blocks of 64 bytes as ends and odd are long.
 func mark(ends, odd []uint64, text []byte, delim byte) {
 	if !cpu.X86.HasAVX2 {
 		markWords(ends, odd, text, delim)
