@@ -62,7 +62,9 @@ func projectOptions(db *duck.DB) project.Options {
 		Describe: func(sql string, input tarn.Schema) ([]tarn.Field, error) {
 			ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 			defer cancel()
-			return db.Describe(ctx, "WITH records AS (SELECT * FROM "+duck.Empty(input)+") SELECT * FROM (\n"+sql+"\n)")
+			before := "WITH records AS (SELECT * FROM " + duck.Empty(input) + ") SELECT * FROM (\n"
+			fields, err := db.Describe(ctx, before+sql+"\n)")
+			return fields, query.PlaceIn(err, before, sql)
 		},
 	}
 }

@@ -45,6 +45,28 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// A fault of a transform over declared columns names its line and column, as tarn sql does, in a file and
+// in the YAML.
+func TestFaultsOfColumns(t *testing.T) {
+	c, err := NewChecker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const pipeline = "pipeline: p\nschema: {id: VARCHAR, speed: DOUBLE}\ntransform:\n  - sql: sql/p.sql\n  - filter: sped > 0\ndeliver: []\n"
+	fsys := fstest.MapFS{"tarn.yaml": {Data: []byte("version: 1\nname: t\n")}, "pipelines/p.yaml": {Data: []byte(pipeline)},
+		"sql/p.sql": {Data: []byte("-- of the wagons\nSELECT id\nFROM records\nWHERE id <> '' AND sped > 0\n")}}
+	_, faults := project.Load(fsys, c.Options())
+	if want := "sql/p.sql:4:20: Referenced column \"sped\" not found in FROM clause; there is \"speed\""; !strings.Contains(faults.String(), want) {
+		t.Errorf("got %q, want %q", faults, want)
+	}
+	fsys["sql/p.sql"].Data = []byte("SELECT * FROM records")
+	_, faults = project.Load(fsys, c.Options())
+	if want := "pipelines/p.yaml:5:13: transform[1].filter: Referenced column \"sped\""; !strings.HasPrefix(faults.String(), want) {
+		t.Errorf("got %q, want %q", faults, want)
+	}
+}
+
 // A column called at is explained before it runs, as tarn sql does.
 func TestColumnAt(t *testing.T) {
 	c, err := NewChecker()

@@ -151,7 +151,8 @@ func (c Changes) String() string {
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 		for _, f := range ch.Fields {
-			line := fmt.Sprintf("  %s   %s: %s → %s", map[bool]string{true: "!", false: " "}[f.Unsafe], f.Path, shown(f.From), shown(f.To))
+			from, to := shown(f.From, f.To)
+			line := fmt.Sprintf("  %s   %s: %s → %s", map[bool]string{true: "!", false: " "}[f.Unsafe], f.Path, from, to)
 			if f.Note != "" {
 				line += "  (" + unsafeWord(f.Unsafe) + f.Note + ")"
 			}
@@ -172,11 +173,38 @@ func unsafeWord(unsafe bool) string {
 	return ""
 }
 
-// shown returns a value on one line of a bearable length.
-func shown(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > 60 {
-		s = string(r[:60]) + "…"
+const (
+	shownRunes  = 60 // of a value
+	shownBefore = 20 // of those, before the place where two long values begin to differ
+)
+
+// shown returns two values, each on one line of a bearable length that holds the place where they
+// begin to differ.
+func shown(from, to string) (string, string) {
+	a, b := []rune(strings.Join(strings.Fields(from), " ")), []rune(strings.Join(strings.Fields(to), " "))
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
 	}
-	return cmp.Or(s, "none")
+	start := 0
+	if same > shownRunes-shownBefore {
+		start = same - shownBefore
+	}
+	return excerpt(a, start), excerpt(b, start)
+}
+
+// excerpt returns the part of a value from start on, or all of a short one.
+func excerpt(value []rune, start int) string {
+	if len(value) <= shownRunes {
+		return cmp.Or(string(value), "none")
+	}
+	start = min(start, len(value)-shownRunes)
+	s := string(value[start : start+shownRunes])
+	if start > 0 {
+		s = "…" + s
+	}
+	if start+shownRunes < len(value) {
+		s += "…"
+	}
+	return s
 }

@@ -126,6 +126,24 @@ func HintAt(err error, sql string) error {
 	return err
 }
 
+// PlaceIn adds to DuckDB's complaint about sql its line and column there, and parts its advice from it.
+// The statement that was run has before, which ends a line, in front of sql. Other errors are returned
+// as they are.
+func PlaceIn(err error, before, sql string) error {
+	f, e := duck.FaultOf(err), asError(err)
+	if f == nil || e == nil || e.Hint != "" {
+		return err
+	}
+	clean := *e
+	clean.Detail, clean.Hint = cutHint(e.Detail)
+	if at, ok := duck.Locate(before+sql, f); ok {
+		if at.Line -= strings.Count(before, "\n"); at.Line > 0 {
+			clean.Detail = at.String() + ": " + clean.Detail
+		}
+	}
+	return &clean
+}
+
 // advice are the words DuckDB begins its own advice with, and ours for them.
 var advice = []struct{ theirs, ours string }{
 	{"Did you mean ", "did you mean "},

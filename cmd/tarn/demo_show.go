@@ -34,7 +34,7 @@ type demo struct {
 type telemetryCount struct{ accepted, pending, failed uint64 }
 
 func countTelemetry(ctx context.Context, e *engine.Engine) (n telemetryCount, err error) {
-	pipelines, err := e.Pipelines(ctx) // first, so that no more is pending than accepted
+	pipelines, err := e.Pipelines(ctx) // first, so that no more is committed than accepted
 	if err != nil {
 		return n, err
 	}
@@ -51,8 +51,8 @@ func countTelemetry(ctx context.Context, e *engine.Engine) (n telemetryCount, er
 		if p.Stream != loadStream {
 			continue
 		}
-		for _, d := range p.Deliveries {
-			n.pending = max(n.pending, d.LagRecords)
+		for _, d := range p.Deliveries { // not LagRecords: what was accepted since it was read would count as committed
+			n.pending = max(n.pending, n.accepted-min(n.accepted, d.Records))
 			n.failed += d.Failed
 		}
 	}

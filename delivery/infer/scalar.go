@@ -195,6 +195,12 @@ func fitFloat(n *node, v *value) (fit, string) {
 	return misfits, ""
 }
 
+// decimalLimit is a number above which every value rounds to more digits than the type has. DuckDB decides
+// about those that the inexactness of doubles lets pass.
+func decimalLimit(t tarn.Type) float64 {
+	return math.Nextafter(math.Pow10(t.Precision-t.Scale)-math.Pow10(-t.Scale)/2, math.Inf(1))
+}
+
 func fitDecimal(n *node, v *value) (fit, string) {
 	s := v.raw
 	switch v.class {
@@ -207,7 +213,7 @@ func fitDecimal(n *node, v *value) (fit, string) {
 	}
 	f, err := strconv.ParseFloat(strings.TrimSpace(string(s)), 64)
 	t := n.decl.Type
-	if err != nil || math.Abs(f) > math.Pow10(t.Precision-t.Scale) {
+	if err != nil || math.Abs(f) > decimalLimit(t) {
 		return misfits, "it is out of range"
 	}
 	if v.class == number && t.Precision > exactDigits {
