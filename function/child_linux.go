@@ -15,16 +15,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// controlFD is the connection to the pool.
-const controlFD = 3
+// controlFD is the child's connection to the pool.
+const controlFD control = 3
+
+// control reads a descriptor that must stay open. An *os.File would not do: the garbage collector closes the
+// descriptor of one that is not used any more, and with it the connection before the child has sent its report.
+type control int
+
+// Read implements io.Reader.
+func (c control) Read(b []byte) (int, error) {
+	for {
+		switch n, err := unix.Read(int(c), b); {
+		case err == unix.EINTR:
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
 
 // becomeWorker isolates this process and replaces it by the function. It does not return.
 func becomeWorker() {
 	runtime.LockOSThread() // credentials and Landlock belong to a thread; this one becomes the function
-	unix.CloseOnExec(controlFD)
+	unix.CloseOnExec(int(controlFD))
 	// The kernel clears this when credentials change, and confine sets it again.
 	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
-	p, err := readPlan()
+	p, err := readPlan(controlFD)
 	if err != nil {
 		os.Exit(125) // nobody is there to read why
 	}
@@ -35,20 +54,18 @@ func becomeWorker() {
 	os.Exit(0)
 }
 
-func readPlan() (plan, error) {
-	control := os.NewFile(controlFD, "control")
-	runtime.KeepAlive(control)
+// readPlan reads what this child shall become.
+func readPlan(from io.Reader) (plan, error) {
 	var size [4]byte
-	if _, err := io.ReadFull(control, size[:]); err != nil {
+	if _, err := io.ReadFull(from, size[:]); err != nil {
 		return plan{}, err
 	}
 	doc := make([]byte, binary.BigEndian.Uint32(size[:]))
-	if _, err := io.ReadFull(control, doc); err != nil {
+	if _, err := io.ReadFull(from, doc); err != nil {
 		return plan{}, err
 	}
 	var p plan
 	err := json.Unmarshal(doc, &p)
-	runtime.SetFinalizer(control, nil) // the descriptor stays open until exec
 	return p, err
 }
 
@@ -58,7 +75,7 @@ func send(r report, fds []int) {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	_ = unix.Sendmsg(controlFD, r.encode(), rights, nil, 0)
+	_ = unix.Sendmsg(int(controlFD), r.encode(), rights, nil, 0)
 }
 
 // become does what the plan says. It returns only with an error, or at the end of a probe.
