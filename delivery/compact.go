@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery/infer"
 	"github.com/tarn-data/tarn/record"
 	"github.com/tarn-data/tarn/stream"
+	"github.com/tarn-data/tarn/table"
 )
 
 // Records of a large file have members in common, its name and hash. Where a chunk holds nothing else, its
@@ -90,6 +92,57 @@ func (in *inputSchema) lacking(common []record.Member) tarn.Schema {
 		}
 	}
 	return read
+}
+
+// around is the relation of records over what reads their lines, which lack the common members.
+func (p *plan) around(from string, common []record.Member) string {
+	names := make([]string, len(p.input.read.Fields))
+	for i, f := range p.input.read.Fields {
+		names[i] = tarn.QuoteIdent(f.Name)
+		for _, m := range common {
+			if m.Name == f.Name {
+				names[i] = p.constant(m) + " AS " + names[i]
+			}
+		}
+	}
+	return "(SELECT " + p.input.sel + " FROM (SELECT " + strings.Join(names, ", ") + " FROM " + from + "))"
+}
+
+// constant is the value of a member that all records have.
+func (p *plan) constant(m record.Member) string {
+	value := tarn.QuoteLiteral(m.Value)
+	if p.stores(m) != nil {
+		return value + "::ENUM(" + value + ")"
+	}
+	return value + "::VARCHAR"
+}
+
+// stores returns the column of the table that a member goes to which all records have, where nothing but the writer
+// of Parquet files looks at it. Such a value is an enum of this one value, which is stored as the text that it is: the
+// writer then copies and hashes a byte for each row instead of a text.
+func (p *plan) stores(m record.Member) *tarn.Field {
+	if col := find(p.columns, m.Name); !p.transforms && col != nil && col.Type.Kind == tarn.String {
+		return col
+	}
+	return nil
+}
+
+// maxBound is the longest text that is noted as a bound of a column.
+const maxBound = 1 << 10
+
+// bound notes in the statistics of a file the bounds of columns that have the same value in all rows. DuckDB's
+// statistics say nothing of enums.
+func (p *plan) bound(f *table.DataFile, common []record.Member) {
+	for _, m := range common {
+		col := p.stores(m)
+		if col == nil || len(m.Value) > maxBound {
+			continue
+		}
+		if s, ok := f.Columns[col.ID]; ok {
+			s.Lower, s.Upper = m.Value, m.Value
+			f.Columns[col.ID] = s
+		}
+	}
 }
 
 // complete makes records of the lines, with the members that they leave out.

@@ -95,6 +95,10 @@ func TestCompactPartitions(t *testing.T) {
 		seen := map[any]bool{}
 		for _, file := range files {
 			seen[file.Partition[0]] = true
+			c := file.Columns[st.Schema.Lookup("_file").ID]
+			if c.Lower != c.Upper || c.Lower != "it's.csv" && c.Lower != "other.csv" || c.Nulls != 0 || c.Values != file.Rows {
+				t.Errorf("%s: the column of a file is said to hold %+v", spec, c)
+			}
 		}
 		if len(seen) != 2 {
 			t.Errorf("%s: the values of the partitions are %v", spec, seen)

@@ -69,8 +69,9 @@ func (w tableTarget) write(ctx context.Context, c *chunk, p *plan, it *item, fin
 		var files []table.DataFile
 		files, it.rows, err = w.conv.final(ctx, sel, p.schema(), p.parts, p.state)
 		w.newFiles.Store(int64(len(files)))
-		for _, f := range files {
-			it.segs = append(it.segs, newSegment(f))
+		for i := range files {
+			p.bound(&files[i], c.common)
+			it.segs = append(it.segs, newSegment(files[i]))
 		}
 		it.schemaID = p.state.SchemaID
 		return err

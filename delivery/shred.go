@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strings"
 	"sync/atomic"
 
 	"github.com/tarn-data/tarn"
@@ -226,28 +225,3 @@ func (r *chunkReader) fill() error {
 
 // Close implements column.Reader.
 func (r *chunkReader) Close() error { return r.file.Close() }
-
-// around is the relation of records over what reads their lines, which lack the common members.
-func (p *plan) around(from string, common []record.Member) string {
-	names := make([]string, len(p.input.read.Fields))
-	for i, f := range p.input.read.Fields {
-		names[i] = tarn.QuoteIdent(f.Name)
-		for _, m := range common {
-			if m.Name == f.Name {
-				names[i] = p.constant(m) + " AS " + names[i]
-			}
-		}
-	}
-	return "(SELECT " + p.input.sel + " FROM (SELECT " + strings.Join(names, ", ") + " FROM " + from + "))"
-}
-
-// constant is the value of a member that all records have. Where nothing but the writer of Parquet files looks at
-// it, it is an enum of this one value, which is stored as the text that it is: the writer then copies and hashes
-// a byte for each row instead of a text.
-func (p *plan) constant(m record.Member) string {
-	value := tarn.QuoteLiteral(m.Value)
-	if col := find(p.columns, m.Name); !p.transforms && col != nil && col.Type.Kind == tarn.String {
-		return value + "::ENUM(" + value + ")"
-	}
-	return value + "::VARCHAR"
-}
