@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -115,5 +116,21 @@ func BenchmarkFrameSingle(b *testing.B) {
 		if f, err := Frame(body, KindAuto, FrameOptions{}); err != nil || f.Accepted != 1 {
 			b.Fatal(err, f.Accepted)
 		}
+	}
+}
+
+// BenchmarkUnescape resolves the escapes of texts that have few of them, or little else.
+func BenchmarkUnescape(b *testing.B) {
+	for _, c := range []struct{ name, text string }{
+		{"few", strings.Repeat(`A sentence of some words without any, then\n`, 4)},
+		{"many", strings.Repeat(`\"a\":\"\u00e9\",`, 10)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			content, dst := []byte(c.text), make([]byte, 0, len(c.text))
+			b.SetBytes(int64(len(content)))
+			for b.Loop() {
+				dst = AppendUnescaped(dst[:0], content)
+			}
+		})
 	}
 }

@@ -220,3 +220,24 @@ func TestNestedAttack(t *testing.T) {
 		}
 	}
 }
+
+// FuzzUnescape compares with encoding/json what a string says.
+func FuzzUnescape(f *testing.F) {
+	for _, s := range []string{"", "plain ä", `\"\\\/\b\f\n\r\t`, `\u0000\u00E4\u20ac`, `x\ud83d\uDE00y`, `\uffff`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		rec := []byte(`{"s":"` + string(content) + `"}`)
+		var want struct{ S string }
+		if _, err := Shape(rec); err != nil || json.Unmarshal(rec, &want) != nil || len(want.S) == 0 {
+			return
+		}
+		n, err := Inspect(rec)
+		if err != nil || len(n.Keys) != 1 || n.Keys[0] != "s" { // other members came with the content
+			return
+		}
+		if n.Children[0].Text != want.S || string(AppendUnescaped([]byte("x"), content)) != "x"+want.S {
+			t.Fatalf("%q is %q, want %q", content, n.Children[0].Text, want.S)
+		}
+	})
+}

@@ -1,11 +1,6 @@
 package record
 
-import (
-	"encoding/json"
-	"strings"
-
-	tarn "github.com/tarn-data/tarn"
-)
+import "bytes"
 
 // Class is the class of a JSON value, as shapes tell them apart.
 type Class uint8
@@ -56,18 +51,13 @@ func Inspect(rec []byte) (*Node, error) {
 		return nil, err
 	}
 	p := inspector{b: rec}
-	n := p.value()
-	if p.bad {
-		return nil, &tarn.Error{Code: tarn.CodeInvalidJSON, Detail: "the record cannot be taken apart"}
-	}
-	return n, nil
+	return p.value(), nil
 }
 
 // inspector walks JSON that is known to be valid.
 type inspector struct {
-	b   []byte
-	i   int
-	bad bool
+	b []byte
+	i int
 }
 
 func (p *inspector) value() *Node {
@@ -160,17 +150,12 @@ func (p *inspector) array() *Node {
 
 // text reads the string at p.i and resolves its escapes.
 func (p *inspector) text() string {
-	start := p.i
+	start := p.i + 1
 	var s scanner
-	end, _ := s.str(p.b, start+1)
-	p.i = end
-	raw := string(p.b[start+1 : end-1])
-	if strings.IndexByte(raw, '\\') < 0 {
-		return raw
+	p.i, _ = s.str(p.b, start)
+	content := p.b[start : p.i-1]
+	if bytes.IndexByte(content, '\\') < 0 {
+		return string(content)
 	}
-	var out string
-	if json.Unmarshal(p.b[start:end], &out) != nil {
-		p.bad = true
-	}
-	return out
+	return string(AppendUnescaped(nil, content))
 }

@@ -1,10 +1,10 @@
 package record
 
 import (
+	"bytes"
 	"math"
 	"math/bits"
 	"strconv"
-	"unicode/utf8"
 	"unsafe"
 
 	"github.com/tarn-data/tarn"
@@ -98,51 +98,12 @@ func (s *Shredder) text(to *column.Batch, t *column.Text, b []byte, i, n int) in
 		return end
 	}
 	at := len(to.Unescaped)
-	var ok bool
-	if to.Unescaped, ok = unescape(append(to.Unescaped, b[start:i]...), b[i:end-1]); !ok {
+	to.Unescaped = AppendUnescaped(append(to.Unescaped, b[start:i]...), b[i:end-1])
+	if bytes.IndexByte(to.Unescaped[at:], 0) >= 0 {
 		return -1
 	}
 	*t = column.Text{Start: int32(-1 - at), Length: int32(len(to.Unescaped) - at)}
 	return end
-}
-
-// unescape appends the content of a valid string. It refuses a zero byte.
-func unescape(dst, b []byte) ([]byte, bool) {
-	for i := 0; i < len(b); {
-		if b[i] != '\\' {
-			dst = append(dst, b[i])
-			i++
-			continue
-		}
-		switch c := b[i+1]; c {
-		case 'b':
-			dst = append(dst, '\b')
-		case 'f':
-			dst = append(dst, '\f')
-		case 'n':
-			dst = append(dst, '\n')
-		case 'r':
-			dst = append(dst, '\r')
-		case 't':
-			dst = append(dst, '\t')
-		case 'u':
-			r, _ := hex4(b, i+2) // str has seen the escapes
-			if r&0xf800 == 0xd800 {
-				low, _ := hex4(b, i+8)
-				r = 0x10000 + (r&0x3ff)<<10 + low&0x3ff
-				i += 6
-			}
-			if r == 0 {
-				return dst, false
-			}
-			dst = utf8.AppendRune(dst, rune(r))
-			i += 4
-		default: // a quote, a slash
-			dst = append(dst, c)
-		}
-		i += 2
-	}
-	return dst, true
 }
 
 // integer reads an integer of 64 bits at b[i] that is written as one.

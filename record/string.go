@@ -89,3 +89,40 @@ func hex4(b []byte, i int) (uint32, bool) {
 	}
 	return r, true
 }
+
+// AppendUnescaped appends what a JSON string says to dst. Content is what stands between its quotes, and
+// valid, surrogates in pairs; anything else panics or gives any text.
+func AppendUnescaped(dst, content []byte) []byte {
+	for i := 0; i < len(content); {
+		if content[i] != '\\' {
+			dst = append(dst, content[i])
+			i++
+			continue
+		}
+		switch c := content[i+1]; c {
+		case 'b':
+			dst = append(dst, '\b')
+		case 'f':
+			dst = append(dst, '\f')
+		case 'n':
+			dst = append(dst, '\n')
+		case 'r':
+			dst = append(dst, '\r')
+		case 't':
+			dst = append(dst, '\t')
+		case 'u':
+			r, _ := hex4(content, i+2)
+			if r&0xf800 == 0xd800 {
+				low, _ := hex4(content, i+8)
+				r = 0x10000 + (r&0x3ff)<<10 + low&0x3ff
+				i += 6
+			}
+			dst = utf8.AppendRune(dst, rune(r))
+			i += 4
+		default: // a quote, a slash
+			dst = append(dst, c)
+		}
+		i += 2
+	}
+	return dst
+}

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tarn-data/tarn"
+	"github.com/tarn-data/tarn/record"
 )
 
 // class is what a JSON value is, as far as a column cares.
@@ -323,38 +324,7 @@ func unquote(raw []byte) []byte {
 	if bytes.IndexByte(s, '\\') < 0 {
 		return s
 	}
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' {
-			out = append(out, s[i])
-			continue
-		}
-		i++
-		switch s[i] {
-		case 'b':
-			out = append(out, '\b')
-		case 'f':
-			out = append(out, '\f')
-		case 'n':
-			out = append(out, '\n')
-		case 'r':
-			out = append(out, '\r')
-		case 't':
-			out = append(out, '\t')
-		case 'u':
-			r, _ := strconv.ParseUint(string(s[i+1:i+5]), 16, 32)
-			i += 4
-			if r >= 0xD800 && r <= 0xDBFF {
-				low, _ := strconv.ParseUint(string(s[i+3:i+7]), 16, 32)
-				r = 0x10000 + (r-0xD800)<<10 + (low - 0xDC00)
-				i += 6
-			}
-			out = utf8.AppendRune(out, rune(r))
-		default:
-			out = append(out, s[i])
-		}
-	}
-	return out
+	return record.AppendUnescaped(make([]byte, 0, len(s)), s)
 }
 
 // holdsExactly reports whether a double holds the integer literal without rounding.
