@@ -57,10 +57,10 @@ func (t *table) markedRow() int {
 				}
 				continue
 			}
-			end, upTo := at, ends^(ends-1) // the bit of at and those before it
+			end, before := at, ends&-ends-1 // the bits before that of at
 			if c == '\n' && at > from && rest[at-1] == '\r' {
 				end--
-				upTo >>= 1
+				before >>= 1
 			}
 			if n == len(fields) {
 				fields = append(fields, make([]field, n+16)...)
@@ -79,7 +79,7 @@ func (t *table) markedRow() int {
 				if at >= b.limit {
 					return 0
 				}
-				odd |= m.odd[k] & keep & upTo
+				odd |= m.odd[k] & keep & before
 				t.fields, t.plain = fields[:n], odd == 0 && !inside
 				b.line += breaks + 1
 				return at + 1

@@ -39,6 +39,28 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// TestPlainRows: a row is plain or not whatever stands in its neighbours, and its line break is no part of it.
+func TestPlainRows(t *testing.T) {
+	for _, end := range []string{"\n", "\r\n"} {
+		text := strings.Repeat("a,\"b c\",12"+end+"a,\tb,"+end+"a,b,12"+end+"a,ä,"+end, 500)
+		rows := newTable(&source{r: blocksOf([]byte(text), 100)}, Plan{})
+		n, plain := 0, [4]int{}
+		for ; rows.r.at < len(text)-100; n++ {
+			size := rows.markedRow()
+			if size == 0 {
+				t.Fatalf("%q: row %d is not found", end, n)
+			}
+			if rows.plain {
+				plain[n%4]++
+			}
+			rows.r.skip(size)
+		}
+		if most := n / 5; plain[0] < most || plain[1] > 0 || plain[2] < most || plain[3] > 0 { // few line breaks lie in two blocks
+			t.Errorf("%q: of %d rows of each kind %v are plain", end, n/4, plain)
+		}
+	}
+}
+
 // FuzzRow: the fields of a row are the same by its marks and by a look at each, and a row that is said to be plain is.
 func FuzzRow(f *testing.F) {
 	f.Add("a,b\r\n\"c,\"\"\nd\",\"\"\n\"e\"f,g\nh\"i,\"j\n", byte(','), 0)
