@@ -88,7 +88,7 @@ func TestShredStops(t *testing.T) {
 
 func TestShredAsks(t *testing.T) {
 	for name, text := range map[string]string{
-		"text for a number": `{"l":"1"}`, "number for a text": `{"s":1}`, "fraction for an integer": `{"l":1.0}`, "too large": `{"l":9223372036854775808}`,
+		"text for a number": `{"l":"1"}`, "number for a text": `{"s":1.50}`, "fraction for an integer": `{"l":1.0}`, "too large": `{"l":9223372036854775808}`,
 		"over 32 bits": `{"i":2147483648}`, "repeated": `{"l":1,"l":2}`, "null and again": `{"l":null,"l":2}`, "escaped key": `{"\u006c":1}`,
 		"array": `{"o":[]}`, "scalar for a struct": `{"o":1}`, "object for a text": `{"s":{}}`, "local time": `{"t":"2026-11-20 10:00"}`,
 		"no such day": `{"t":"2026-02-29T00:00:00Z"}`, "nanoseconds": `{"t":"2026-02-20T00:00:00.123456789Z"}`, "zero byte": `{"s":"\u0000"}`,

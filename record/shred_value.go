@@ -16,12 +16,26 @@ import (
 func (s *Shredder) scalar(to *column.Batch, c *column.Column, b []byte, i, n, row int) int {
 	switch c.Kind {
 	case tarn.String:
+		end := -1
+		switch first := b[i]; {
+		case first == '"':
+			end = s.text(to, &c.Texts[row], b, i+1, n)
+		case first == '-' || first-'0' <= 9:
+			if to, class := number(b[:n], i); class != 0 && asWritten(b[i:to], class) {
+				end = to
+			}
+		case i+4 <= n && string(b[i:i+4]) == "true":
+			end = i + 4
+		case i+5 <= n && string(b[i:i+5]) == "false":
+			end = i + 5
+		}
+		if end < 0 {
+			return -1
+		}
 		if b[i] != '"' {
-			return -1
+			c.Texts[row] = column.Text{Start: int32(i), Length: int32(end - i)}
 		}
-		if i = s.text(to, &c.Texts[row], b, i+1, n); i < 0 {
-			return -1
-		}
+		i = end
 	case tarn.TimestampTZ:
 		if b[i] != '"' {
 			return -1
@@ -104,6 +118,29 @@ func (s *Shredder) text(to *column.Batch, t *column.Text, b []byte, i, n int) in
 	}
 	*t = column.Text{Start: int32(-1 - at), Length: int32(len(to.Unescaped) - at)}
 	return end
+}
+
+// asWritten reports whether the SQL engine makes of a number the text that it is: it writes the shortest text that
+// stands for it, with an exponent below 0.0001.
+func asWritten(b []byte, class uint64) bool {
+	switch class {
+	case shapeInt, shapeWide:
+		return string(b) != "-0"
+	case shapeDouble:
+	default:
+		return false
+	}
+	point := bytes.IndexByte(b, '.')
+	if point < 0 || len(b) > 16 || b[len(b)-1] == '0' && point != len(b)-2 || bytes.ContainsAny(b, "eE") { // 15 digits are exact
+		return false
+	}
+	return bytes.TrimPrefix(b, []byte{'-'})[0] != '0' || !bytes.HasPrefix(b[point+1:], []byte("0000"))
+}
+
+// NumberText reports whether b is a number of JSON, and whether the SQL engine makes the text b of it.
+func NumberText(b []byte) (number, same bool) {
+	class, number := ScalarOfNumber(b)
+	return number, number && asWritten(b, uint64(class))
 }
 
 // integer reads an integer of 64 bits at b[i] that is written as one.

@@ -127,7 +127,7 @@ func (t *tableColumns) put(to *column.Batch, c *column.Column, m *member, f *fie
 			to.Unescaped = append(to.Unescaped, bytes.ReplaceAll(value, []byte(`""`), []byte{'"'})...)
 			c.Texts[row] = column.Text{Start: int32(-1 - begin), Length: int32(len(to.Unescaped) - begin)}
 		} else {
-			if m.number && isNumber(trimBlanks(value)) || m.boolean && isBoolean(trimBlanks(value)) {
+			if !asText(value, m) {
 				return false
 			}
 			c.Texts[row] = column.Text{Start: int32(at), Length: int32(len(value))}
@@ -148,4 +148,17 @@ func (t *tableColumns) put(to *column.Batch, c *column.Column, m *member, f *fie
 		return true
 	}
 	return false
+}
+
+// asText reports whether a column of texts gets a field as it stands: what is a number or a boolean in the record may be
+// written otherwise by the SQL engine.
+func asText(value []byte, m *member) bool {
+	switch trimmed := trimBlanks(value); {
+	case m.number:
+		number, same := record.NumberText(trimmed)
+		return !number || same && len(trimmed) == len(value)
+	case m.boolean:
+		return !isBoolean(trimmed) || string(value) == "true" || string(value) == "false"
+	}
+	return true
 }

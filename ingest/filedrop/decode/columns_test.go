@@ -18,9 +18,10 @@ import (
 var rowFields = []tarn.Field{
 	{Name: "t", Type: tarn.Type{Kind: tarn.String}}, {Name: "n", Type: tarn.Type{Kind: tarn.Double}}, {Name: "l", Type: tarn.Type{Kind: tarn.Long}}, {Name: "i", Type: tarn.Type{Kind: tarn.Int}},
 	{Name: "b", Type: tarn.Type{Kind: tarn.Boolean}}, {Name: "at", Type: tarn.Type{Kind: tarn.TimestampTZ}}, {Name: LineMember, Type: tarn.Type{Kind: tarn.Long}}, {Name: "none", Type: tarn.Type{Kind: tarn.String}},
+	{Name: "u", Type: tarn.Type{Kind: tarn.String}}, {Name: "v", Type: tarn.Type{Kind: tarn.String}},
 }
 
-var rowPlan = Plan{Format: CSV, RecordBytes: 1 << 20, Columns: []Column{{"at", TextKind}, {"n", NumberKind}, {"t", TextKind}, {"other", TextKind}, {"b", BooleanKind}, {"l", NumberKind}, {"i", NumberKind}}}
+var rowPlan = Plan{Format: CSV, RecordBytes: 1 << 20, Columns: []Column{{"at", TextKind}, {"n", NumberKind}, {"t", TextKind}, {"other", TextKind}, {"b", BooleanKind}, {"l", NumberKind}, {"i", NumberKind}, {"u", NumberKind}, {"v", BooleanKind}}}
 
 var rowValues = [][]string{
 	{"2026-11-20T10:00:00Z", "2026-11-20T10:00:00.5+02:00", "", `"2026-11-20T10:00:00Z"`, "2026-11-20"},
@@ -30,6 +31,8 @@ var rowValues = [][]string{
 	{"true", "FALSE", " true ", "", "yes"},
 	{"5", "-9223372036854775808", "", " 5", "5.0"},
 	{"5", "2147483648", "", "05", "-"},
+	{"1.5", "-12", "x", "1.50", " 3 ", "-0", "1e3", `"4"`, `"say ""hi"""`},
+	{"true", "false", "", "True", " true ", "maybe", `"false"`},
 }
 
 // columnsOf reads a text into columns and says what stands in them; false when it asks.
@@ -114,7 +117,7 @@ func TestColumns(t *testing.T) {
 			text.WriteString(byteOrderMark)
 		}
 		if at.Header = p.Format == CSV && rapid.Bool().Draw(rt, "header"); at.Header {
-			text.WriteString("at,n,t,other,b,l,i\n")
+			text.WriteString("at,n,t,other,b,l,i,u,v\n")
 		}
 		for range rapid.IntRange(1, 8).Draw(rt, "rows") {
 			var row []string
@@ -154,8 +157,8 @@ func TestColumns(t *testing.T) {
 
 // FuzzColumns: what is taken is what the records say.
 func FuzzColumns(f *testing.F) {
-	f.Add([]byte("2026-11-20T10:00:00Z,1.5,a,x,true,5,6\r\n\n,,,,,,\n"), false, true)
-	f.Add([]byte("at,n,t,other,b,l,i\n\"a\",1,\"b\"\"c\nd\",,,,\n"), true, true)
+	f.Add([]byte("2026-11-20T10:00:00Z,1.5,a,x,true,5,6,7,true\r\n\n,,,,,,,,\n"), false, true)
+	f.Add([]byte("at,n,t,other,b,l,i,u,v\n\"a\",1,\"b\"\"c\nd\",,,,,-1.50,\n"), true, true)
 	f.Add([]byte("{\"l\":1}\n\n \r\n{\"t\":\"x\"}"), false, false)
 	f.Fuzz(func(t *testing.T, piece []byte, header, csv bool) {
 		p, at := rowPlan, Place{Line: 1, Header: header}
