@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -218,6 +219,7 @@ func (a *app) failedRetry(ctx context.Context, f server.FailedFilter) error {
 		err = a.printJSON(sum)
 	} else {
 		a.printRetry(sum)
+		a.notFound(f.IDs, sum.Tried+sum.NoBytes+sum.NoDelivery)
 	}
 	if err == nil && sum.FailedAgain+sum.NoBytes+sum.NoDelivery > 0 {
 		return errReported
@@ -225,9 +227,17 @@ func (a *app) failedRetry(ctx context.Context, f server.FailedFilter) error {
 	return err
 }
 
+// notFound says how many of the ids that were given are not, or no longer, those of failed records.
+func (a *app) notFound(ids []int64, found int64) {
+	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	if n := int64(len(ids)) - found; n > 0 {
+		fmt.Fprintf(a.errOut, "%s not found among the failed records; tarn failed ls lists them\n", screen.Count(n))
+	}
+}
+
 func (a *app) printRetry(d server.RetryDoc) {
 	if d.Tried+d.NoBytes+d.NoDelivery == 0 {
-		fmt.Fprintln(a.errOut, "no failed records")
+		fmt.Fprintln(a.errOut, "no failed records to try")
 		return
 	}
 	fmt.Fprintf(a.out, "%s tried: %s settled (%s rows), %s failed again\n", screen.Count(d.Tried), screen.Count(d.Settled), screen.Count(d.Rows), screen.Count(d.FailedAgain))
@@ -281,5 +291,6 @@ func (a *app) failedDiscard(ctx context.Context, f server.FailedFilter) error {
 		return a.printJSON(sum)
 	}
 	fmt.Fprintf(a.out, "%s discarded\n", screen.Count(sum.Discarded))
+	a.notFound(f.IDs, sum.Discarded)
 	return nil
 }
