@@ -43,11 +43,14 @@ const (
 func (c *crawl) walk(ctx context.Context) error {
 	info, err := os.Stat(c.spec.Path)
 	if err != nil {
-		code := tarn.CodeNotFound
-		if errors.Is(err, fs.ErrPermission) {
-			code = tarn.CodeForbidden
+		e := &tarn.Error{Code: tarn.CodeNotFound, Detail: "the path " + c.spec.Path + " cannot be read", Hint: "nothing has been changed; is a disk not mounted?", Err: err}
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			e.Code, e.Hint = tarn.CodeForbidden, "nothing has been changed; give the user that crawls the right to read it"
+		case errors.Is(err, fs.ErrNotExist):
+			e.Detail, e.Hint = "there is no folder or file "+c.spec.Path, "nothing has been changed; name a folder, or a crawler of the project; is a disk not mounted?"
 		}
-		return &tarn.Error{Code: code, Detail: "the path " + c.spec.Path + " cannot be read", Hint: "nothing has been changed; is a disk not mounted?", Err: err}
+		return e
 	}
 	c.list.root = c.spec.Path
 	one := ""

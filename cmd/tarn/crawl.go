@@ -93,8 +93,8 @@ func (r *crawler) run(c *cobra.Command, what string) error {
 	if r.forget {
 		err := open.Forget(c.Context(), what) // a crawler that the project has no more
 		if tarn.CodeOf(err) == tarn.CodeNotFound {
-			what = r.spec.Name
-			err = open.Forget(c.Context(), what)
+			what = r.spec.Path
+			err = open.Forget(c.Context(), r.spec.Name)
 		}
 		if err == nil {
 			fmt.Fprintf(r.app.out, "forgot %s\n", screen.Visible(what))

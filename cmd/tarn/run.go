@@ -139,7 +139,11 @@ func (r *runner) open(name string) (io.ReadCloser, int64, error) {
 		return nil, 0, fmt.Errorf("%s: %w", name, unwrapPath(err))
 	}
 	info, err := f.Stat()
-	if err == nil && info.IsDir() {
+	switch {
+	case err != nil:
+	case info.Mode().IsRegular() && info.Size() == 0:
+		err = &tarn.Error{Code: tarn.CodeInvalid, Detail: name + ": the file is empty"}
+	case info.IsDir():
 		err = &tarn.Error{Code: tarn.CodeInvalid, Detail: name + " is a folder", Hint: "name the files in it, for example " + shellQuote(filepath.Clean(name)) + "/*.csv"}
 	}
 	if err != nil {

@@ -42,6 +42,11 @@ func TestSecureWalk(t *testing.T) {
 	walk(t, "docs/howto/secure.md", "earthquakes", "examples/earthquakes")
 }
 
+// TestCrawlWalk does the same with the page about crawlers.
+func TestCrawlWalk(t *testing.T) {
+	walk(t, "docs/howto/crawl.md", "earthquakes", "examples/earthquakes")
+}
+
 // TestFleetWalk does the same with the page of the fleet: two pipelines, their extracts and a twin, asked with
 // tokens.
 func TestFleetWalk(t *testing.T) {
