@@ -23,7 +23,7 @@ func (e *Engine) control() server.Control {
 		Failed: e.Failed, RetryFailed: e.RetryFailed, DiscardFailed: e.DiscardFailed,
 		Replay: server.ReplayControl{Start: e.StartReplay, List: e.Replays, Get: e.Replay, Cancel: e.CancelReplay},
 		Verify: e.Verify, VerifyDeep: e.VerifyDeep, AcceptLosses: e.AcceptLosses, Maintain: e.Maintain, Reload: e.Reload, Project: e.Project, Flush: e.Flush, Pause: e.Pause,
-		Extracts: e.Extracts, Crawl: e.Crawl, Crawlers: e.Crawlers, Functions: e.Functions, Invoke: e.Invoke, FunctionLogs: e.FunctionLogs}
+		Extracts: e.Extracts, FlushExtract: e.FlushExtract, Crawl: e.Crawl, Crawlers: e.Crawlers, Functions: e.Functions, Invoke: e.Invoke, FunctionLogs: e.FunctionLogs}
 }
 
 // Project returns the project that runs, as its MarshalJSON writes it: without passwords, and with the

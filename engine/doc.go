@@ -15,6 +15,6 @@
 //	staging/    the hot tail and files on their way; emptied at every start
 //
 // Order of start: lock, metadata, SQL engines and streams, pipelines, HTTP. The way out is the
-// reverse: requests in flight are answered, deliveries commit what they have read, then the stores
-// close. A process that dies instead loses nothing that was acknowledged (I1, I2).
+// reverse: requests in flight are answered, deliveries come to the end of their streams, if they can
+// within five seconds, and commit what they have read, then the stores close. A process that dies instead loses nothing that was acknowledged (I1, I2).
 package engine

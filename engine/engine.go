@@ -328,8 +328,9 @@ func (e *Engine) path(elem ...string) string {
 
 func (e *Engine) setReason(s string) { e.reason.Store(&s) }
 
-// Close drains and ends the engine: requests under way are answered, deliveries commit what they
-// have read, stores close. It works on a half-started engine, and more than once.
+// Close drains and ends the engine: requests under way are answered, deliveries come to the end of their
+// streams, if they can for now, and commit what they have read, stores close. It works on a half-started
+// engine, and more than once.
 func (e *Engine) Close() error {
 	e.closing.Do(func() { e.closed = e.close() })
 	return e.closed
@@ -342,6 +343,7 @@ func (e *Engine) close() error {
 		e.hangUp()
 		<-e.served
 	}
+	e.catchUp()
 	if e.stop != nil {
 		e.stop()
 	}

@@ -307,46 +307,6 @@ func (e *Engine) worker(table string) *delivery.Worker {
 	return w
 }
 
-// Flush commits everything a pipeline has accepted until now; of all pipelines when name is empty.
-func (e *Engine) Flush(ctx context.Context, name string) error {
-	found := name == ""
-	var held error // told of at the end: it is no reason not to commit the others
-	for _, p := range e.pipes() {
-		if name != "" && p.spec.Name != name {
-			continue
-		}
-		found = true
-		if p.held != nil {
-			held = errors.Join(held, p.refuse())
-			continue
-		}
-		for _, d := range p.deliveries {
-			if err := d.worker.Flush(ctx); err != nil {
-				return err
-			}
-		}
-		if p.backup != nil {
-			if err := p.backup.Flush(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	if !found {
-		return &tarn.Error{Code: tarn.CodeNotFound, Detail: fmt.Sprintf("there is no pipeline %q", name)}
-	}
-	if name != "" {
-		return held
-	}
-	for _, x := range e.running.Load().extracts { // in the order of what they read
-		for _, s := range x.stages {
-			if err := s.worker.Flush(ctx); err != nil {
-				return err
-			}
-		}
-	}
-	return held
-}
-
 // Pause stops or resumes the deliveries of a pipeline, and the runs of its source function, until the
 // engine ends. Records are still accepted and stay in the stream.
 func (e *Engine) Pause(name string, on bool) error {

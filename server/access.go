@@ -67,6 +67,7 @@ var access = map[string]string{
 	"POST /v1/replays/{id}/cancel":          govern.ScopeAdmin,
 	"POST /v1/tables/{name}/maintenance":    govern.ScopeAdmin,
 	"POST /v1/pipelines/{name}/flush":       govern.ScopeAdmin,
+	"POST /v1/extracts/{name}/flush":        govern.ScopeAdmin,
 	"POST /v1/pipelines/{name}/pause":       govern.ScopeAdmin,
 	"POST /v1/pipelines/{name}/resume":      govern.ScopeAdmin,
 	"POST /v1/functions/{name}/invocations": govern.ScopeAdmin,

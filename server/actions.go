@@ -30,7 +30,7 @@ func (s *Server) registerPipelineActions(api huma.API) {
 		}
 		return func(_ context.Context, name string) error { return c.Pause(name, on) }
 	}
-	action("flush", "Commit everything accepted until now, and wait for that", c.Flush)
+	action("flush", "Commit everything that its deliveries and its raw backup can take in now, and wait for that. Extracts have a flush of their own", c.Flush)
 	action("pause", "Stop delivery, and the runs of a source function; records are still accepted and stay in the stream", pause(true))
 	action("resume", "Go on with delivery", pause(false))
 }

@@ -28,6 +28,7 @@ type ExtractDoc struct {
 }
 
 type (
+	extractOut  struct{ Body ExtractDoc }
 	extractsOut struct{ Body extractList }
 	extractList struct {
 		Extracts []ExtractDoc `json:"extracts"`
@@ -41,5 +42,17 @@ func (s *Server) registerExtracts(api huma.API) {
 		func(ctx context.Context, _ *none) (*extractsOut, error) {
 			v, err := call(ctx, c.Extracts)
 			return &extractsOut{extractList{list(v)}}, err
+		})
+	register(s, api, "POST", "/v1/extracts/{name}/flush", "flush-extract", "pipelines", "Commit everything that an extract, and those in front of it, can take in now, and wait for that. Open windows stay open",
+		func(ctx context.Context, in *byName) (*extractOut, error) {
+			if c.FlushExtract == nil {
+				return nil, errNotOffered
+			}
+			if err := c.FlushExtract(ctx, in.Name); err != nil {
+				return nil, err
+			}
+			all, err := call(ctx, c.Extracts)
+			v, err := pick(all, err, "extract", in.Name, func(d ExtractDoc) string { return d.Name })
+			return &extractOut{v}, err
 		})
 }

@@ -98,6 +98,9 @@ type Control struct {
 	Project func(context.Context) (json.RawMessage, error)
 	// Extracts lists the continuous SQL of the project.
 	Extracts func(context.Context) ([]ExtractDoc, error)
+	// FlushExtract commits what an extract and those in front of it can take in now, and returns when that
+	// is done.
+	FlushExtract func(ctx context.Context, extract string) error
 	// Crawl brings external tables up to date; Crawlers lists the crawlers of the project.
 	Crawl    func(context.Context, CrawlRequest) (*catalog.Report, error)
 	Crawlers func(context.Context) ([]CrawlerDoc, error)
