@@ -86,9 +86,14 @@ func (c *Conn) Exec(ctx context.Context, sql string, args ...any) error {
 // Query starts a statement and streams its rows; statements before the last run to their end first.
 // The connection is busy until the Rows are closed.
 func (c *Conn) Query(ctx context.Context, sql string, args ...any) (*Rows, error) {
+	return c.query(ctx, sql, args, true)
+}
+
+// query returns the rows of the last statement of sql, made while they are read when it is streaming.
+func (c *Conn) query(ctx context.Context, sql string, args []any, streaming bool) (*Rows, error) {
 	var rows *Rows
 	err := c.each(ctx, sql, args, func(s *stmt) error {
-		res, err := s.run(ctx, s.last)
+		res, err := s.run(ctx, streaming && s.last)
 		if err != nil {
 			return err
 		}
@@ -113,7 +118,7 @@ func (c *Conn) Values(ctx context.Context, sql string, args ...any) ([][]any, er
 		return nil, err
 	}
 	defer done()
-	rows, err := c.Query(ctx, sql, args...)
+	rows, err := c.query(ctx, sql, args, false)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +131,9 @@ type stmt struct {
 	p    capi.PreparedStatement
 	last bool
 	kept bool // closed by its Rows
+
+	sql  string // of the only statement of a text, with its arguments; empty where there are several
+	args []any
 }
 
 func (s *stmt) close() { capi.DestroyPrepare(&s.p) }
@@ -152,6 +160,9 @@ func (c *Conn) each(ctx context.Context, sql string, args []any, f func(*stmt) e
 	}
 	for i := range n {
 		s := &stmt{c: c, last: i == n-1}
+		if n == 1 {
+			s.sql, s.args = sql, args
+		}
 		if err := s.prepare(ctx, ex, i, args); err != nil {
 			return err
 		}
@@ -205,7 +216,7 @@ func (s *stmt) run(ctx context.Context, streaming bool) (*capi.Result, error) {
 			msg = capi.ResultError(&res)
 			capi.DestroyResult(&res)
 			if msg == "" {
-				msg = "INTERRUPT Error: Interrupted!"
+				msg = interruptClass + ": Interrupted!"
 			}
 		}
 	})
@@ -213,6 +224,19 @@ func (s *stmt) run(ctx context.Context, streaming bool) (*capi.Result, error) {
 		return nil, s.c.fail(ctx, msg)
 	}
 	return &res, nil
+}
+
+// reason returns why a statement failed of which DuckDB only says that it was interrupted, though nobody did: its
+// thread that fails interrupts the others, and a fetch that notices this first never asks for the error. The
+// statement runs once more, with its rows thrown away; without fetches the error arrives.
+func (s *stmt) reason(ctx context.Context) error {
+	if s.sql != "" && capi.PreparedStatementType(s.p) == capi.StatementTypeSelect {
+		err := s.c.Exec(ctx, "EXPLAIN ANALYZE "+s.sql, s.args...)
+		if f := FaultOf(err); ctx.Err() != nil || f != nil && f.Class != transactionClass {
+			return err
+		}
+	}
+	return &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the statement failed and the SQL engine does not say why", Hint: "run it again"}
 }
 
 // Bind resolves every name and type of the last statement of sql without running it. Parameters may

@@ -142,6 +142,50 @@ func TestStreaming(t *testing.T) {
 	}
 }
 
+// TestFailureAmongThreads: a statement that fails in one of DuckDB's threads says why, and not that it was
+// cancelled, however its rows are read.
+func TestFailureAmongThreads(t *testing.T) {
+	d := open(t, Options{MemoryBytes: 64 << 20, Threads: 4})
+	ctx := context.Background()
+	if err := d.Exec(ctx, "CREATE TABLE t AS SELECT i FROM range(1000000) t(i)"); err != nil {
+		t.Fatal(err)
+	}
+	const failing = "SELECT CASE WHEN i = $1 THEN error('boom') ELSE i END FROM t"
+	check := func(how string, err error) {
+		t.Helper()
+		if tarn.CodeOf(err) != tarn.CodeInvalid || err.Error() != "boom" {
+			t.Errorf("%s: %s %v", how, tarn.CodeOf(err), err)
+		}
+	}
+	for range 5 {
+		rows, err := d.Query(ctx, failing, 900000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = rows.All(ctx)
+		check("query", err)
+		_, err = d.Values(ctx, failing, 900000)
+		check("values", err)
+	}
+	t.Run("in a transaction", func(t *testing.T) { // where nothing can run behind the failure
+		c, err := d.Conn(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.Exec(ctx, "BEGIN"); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := c.Query(ctx, failing, 900000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = rows.All(ctx); err == nil || tarn.CodeOf(err) == tarn.CodeCanceled || tarn.CodeOf(err) == tarn.CodeConflict {
+			t.Errorf("%s %v", tarn.CodeOf(err), err)
+		}
+	})
+}
+
 func TestErrors(t *testing.T) {
 	d := open(t, Options{MemoryBytes: 32 << 20})
 	for _, e := range []struct {
@@ -159,6 +203,20 @@ func TestErrors(t *testing.T) {
 		err := d.Exec(context.Background(), e.sql)
 		if tarn.CodeOf(err) != e.code || !strings.Contains(err.Error(), e.text) || FaultOf(err) == nil {
 			t.Errorf("%s: %s %v", e.sql, tarn.CodeOf(err), err)
+		}
+	}
+}
+
+func TestFault(t *testing.T) {
+	for msg, want := range map[string]Fault{
+		"Out of Memory Error: too much":                                 {Class: "Out of Memory Error", Message: "Out of Memory Error: too much"},
+		"INTERNAL Error: it broke\n\nStack Trace:\nmain":                {Class: "INTERNAL Error", Message: "INTERNAL Error: it broke"},
+		"Invalid Input Error: " + repeated + "IO Error: no such file":   {Class: "IO Error", Message: "IO Error: no such file"},
+		"Invalid Input Error: " + repeated + "INTERNAL Error: it broke": {Class: "INTERNAL Error", Message: "INTERNAL Error: it broke"},
+		"what is this": {Class: "Error", Message: "what is this"},
+	} {
+		if got := *newFault(msg); got != want {
+			t.Errorf("%q: %+v", msg, got)
 		}
 	}
 }

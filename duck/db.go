@@ -237,7 +237,12 @@ func (d *DB) Memory(ctx context.Context) (int64, error) {
 // Values runs a statement and returns its whole result as Go values: for small results only. The
 // forms are those of Rows.Row.
 func (d *DB) Values(ctx context.Context, sql string, args ...any) ([][]any, error) {
-	rows, err := d.Query(ctx, sql, args...)
+	c, err := d.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Release()
+	rows, err := c.query(ctx, sql, args, false)
 	if err != nil {
 		return nil, err
 	}

@@ -28,13 +28,18 @@ var classCode = map[string]tarn.Code{
 	"Not implemented Error":       tarn.CodeUnsupported,
 	"Missing Extension Error":     tarn.CodeForbidden,
 	"Extension Autoloading Error": tarn.CodeForbidden,
-	"INTERRUPT Error":             tarn.CodeCanceled,
+	interruptClass:                tarn.CodeCanceled,
 	"IO Error":                    tarn.CodeUnavailable,
 	"HTTP Error":                  tarn.CodeForbidden,
 	"FATAL Error":                 tarn.CodeInternal,
 	"INTERNAL Error":              tarn.CodeInternal,
-	"TransactionContext Error":    tarn.CodeConflict,
+	transactionClass:              tarn.CodeConflict,
 }
+
+const (
+	interruptClass   = "INTERRUPT Error"
+	transactionClass = "TransactionContext Error" // also of every statement behind one that failed in a transaction
+)
 
 // fatal reports whether the instance can not be used any more.
 func (f *Fault) fatal() bool {
@@ -44,7 +49,13 @@ func (f *Fault) fatal() bool {
 // textsMemory is what a relation reports whose texts do not fit into memory, and how DuckDB repeats it.
 const textsMemory = "Out of Memory Error: the texts of a relation need more than the memory limit"
 
+// repeated is what DuckDB puts before the error of a result when it is asked for more of its rows.
+const repeated = "Attempting to execute an unsuccessful or closed pending query result\nError: "
+
 func newFault(msg string) *Fault {
+	if _, cause, ok := strings.Cut(msg, repeated); ok {
+		msg = cause
+	}
 	if strings.HasSuffix(msg, textsMemory) {
 		msg = textsMemory
 	}
@@ -113,7 +124,7 @@ func ctxError(ctx context.Context, cause error) error {
 // statement, and advice about options that only the caller of DuckDB could set.
 func Brief(msg string) string {
 	f := newFault(msg)
-	s := strings.TrimPrefix(msg, f.Class+": ")
+	s := strings.TrimPrefix(f.Message, f.Class+": ")
 	for _, end := range []string{"\n\nLINE ", "\nLINE ", "\nTry setting ", "\n\nPossible solutions", ` Use "SET `} {
 		if i := strings.Index(s, end); i >= 0 {
 			s = s[:i]

@@ -24,6 +24,8 @@ type Column struct {
 //	for rows.Next(ctx) { use(rows.Batch()) }
 //	err := rows.Err(); rows.Close()
 //
+// A statement that fails on its way may run once more before Next returns, to find out why (stmt.reason).
+//
 // It belongs to one goroutine at a time and must be closed.
 type Rows struct {
 	conn   *Conn
@@ -113,6 +115,9 @@ func (r *Rows) end(ctx context.Context) bool {
 	}
 	if ctx.Err() == nil {
 		ctx = r.ctx
+	}
+	if ctx.Err() == nil && newFault(msg).Class == interruptClass {
+		return r.fail(r.s.reason(ctx))
 	}
 	return r.fail(r.conn.fail(ctx, msg))
 }
