@@ -93,16 +93,17 @@ func TestEnds(t *testing.T) {
 	if tarn.CodeOf(err) != tarn.CodeTimeout || time.Since(begin) > 3*time.Second {
 		t.Errorf("own timeout: %v after %s", err, time.Since(begin))
 	}
+	patient := newService(t, l, func(o *Options) { o.Timeout, o.MaxConcurrent = time.Minute, 1 })
 	ctx, cancel := context.WithCancel(context.Background())
 	begin = time.Now()
 	time.AfterFunc(50*time.Millisecond, cancel)
-	_, err = s.Run(ctx, Request{SQL: endless})
+	_, err = patient.Run(ctx, Request{SQL: endless})
 	if tarn.CodeOf(err) != tarn.CodeCanceled || time.Since(begin) > 3*time.Second {
 		t.Errorf("cancel: %v after %s", err, time.Since(begin))
 	}
 	t.Run("between batches", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
-		res, err := s.Run(ctx, Request{SQL: "SELECT * FROM range(1000000000)"})
+		res, err := patient.Run(ctx, Request{SQL: "SELECT * FROM range(1000000000)"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,19 +125,21 @@ func TestEnds(t *testing.T) {
 		}
 		defer res.Close()
 		time.Sleep(350 * time.Millisecond)
-		if res.Next() || tarn.CodeOf(res.Err()) != tarn.CodeTimeout {
+		for res.Next() { // at most until the clock of a busy machine has rung
+		}
+		if tarn.CodeOf(res.Err()) != tarn.CodeTimeout {
 			t.Errorf("goes on: %v", res.Err())
 		}
 	})
 	t.Run("busy", func(t *testing.T) {
-		running, err := s.Run(context.Background(), Request{SQL: "SELECT * FROM range(1000000000)"})
+		running, err := patient.Run(context.Background(), Request{SQL: "SELECT * FROM range(1000000000)"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		codes := make(chan tarn.Code, 2)
 		for range 2 {
 			go func() {
-				_, _, err := ask(t, s, Request{SQL: "SELECT 1"})
+				_, _, err := ask(t, patient, Request{SQL: "SELECT 1"})
 				codes <- tarn.CodeOf(err)
 			}()
 		}

@@ -6,12 +6,15 @@ import (
 	"net"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 // TestPatient: a client that sends a byte now and then is not waited for longer than one that sends nothing, and one that
 // sends is, however long Tarn takes in between.
-func TestPatient(t *testing.T) {
+func TestPatient(t *testing.T) { synctest.Test(t, testPatient) } // by a clock of its own: a busy machine is no slow client
+
+func testPatient(t *testing.T) {
 	body := func(pause time.Duration, piece int) *patient {
 		server, client := net.Pipe()
 		t.Cleanup(func() { server.Close(); client.Close() })
