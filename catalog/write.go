@@ -191,21 +191,13 @@ func (c *Catalog) sweep(ctx context.Context) error {
 	if err != nil || len(entries) == 0 {
 		return nil // there is no cache
 	}
-	rows, err := c.db.Query(ctx, "SELECT DISTINCT fingerprint FROM external_files")
+	fingerprints, err := metadb.Column[string](c.db.Query(ctx, "SELECT DISTINCT fingerprint FROM external_files"))
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
 	needed := map[string]bool{}
-	for rows.Next() {
-		var f string
-		if err := rows.Scan(&f); err != nil {
-			return err
-		}
+	for _, f := range fingerprints {
 		needed[f] = true
-	}
-	if err := rows.Err(); err != nil {
-		return err
 	}
 	for _, e := range entries {
 		info, err := e.Info()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +35,7 @@ func conformance(t *testing.T, newURL func(*testing.T) string) {
 	}{
 		{"a transaction is all or nothing", atomic}, {"a panic rolls back", panics}, {"compare and swap", compareAndSwap},
 		{"duplicates are recognised", duplicates}, {"types come back as they went in", types}, {"an abandoned context rolls back", canceled},
-		{"question marks in literals", literals},
+		{"question marks in literals", literals}, {"one column", column},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t, newURL(t))) })
 	}
@@ -254,6 +255,24 @@ func literals(t *testing.T, db *metadb.DB) {
 	var a, b string
 	if err := db.QueryRow(t.Context(), `SELECT 'what?' AS "why?", CAST(? AS TEXT)`, "this").Scan(&a, &b); err != nil || a != "what?" || b != "this" {
 		t.Errorf("%q %q %v", a, b, err)
+	}
+}
+
+func column(t *testing.T, db *metadb.DB) {
+	insert(t, db, "b")
+	insert(t, db, "a")
+	const names = "SELECT name FROM tables ORDER BY name"
+	if got, err := metadb.Column[string](db.Query(t.Context(), names)); err != nil || !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("%q %v", got, err)
+	}
+	if got, err := metadb.Column[int64](db.Query(t.Context(), "SELECT 1 FROM tables WHERE name = ?", "c")); err != nil || len(got) > 0 {
+		t.Errorf("%v %v", got, err)
+	}
+	if _, err := metadb.Column[string](db.Query(t.Context(), "SELECT name FROM nowhere")); err == nil {
+		t.Error("a query that fails is no error")
+	}
+	if got, err := metadb.Column[int64](db.Query(t.Context(), names)); err == nil {
+		t.Errorf("names are numbers: %v", got)
 	}
 }
 

@@ -44,37 +44,11 @@ func (s *Store) FailedIDs(ctx context.Context, f FailedFilter) ([]int64, error) 
 		f.Limit = 100
 	}
 	where, args := f.where(true)
-	rows, err := s.db.Query(ctx, "SELECT id FROM failed_records WHERE "+where+" ORDER BY id LIMIT ?", append(args, f.Limit)...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
+	return metadb.Column[int64](s.db.Query(ctx, "SELECT id FROM failed_records WHERE "+where+" ORDER BY id LIMIT ?", append(args, f.Limit)...))
 }
 
 // FailedTables returns the tables that have failed records which f selects, in order of name.
 func (s *Store) FailedTables(ctx context.Context, f FailedFilter) ([]string, error) {
 	where, args := f.where(false)
-	rows, err := s.db.Query(ctx, "SELECT DISTINCT table_name FROM failed_records WHERE "+where+" ORDER BY table_name", args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var names []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		names = append(names, name)
-	}
-	return names, rows.Err()
+	return metadb.Column[string](s.db.Query(ctx, "SELECT DISTINCT table_name FROM failed_records WHERE "+where+" ORDER BY table_name", args...))
 }

@@ -113,21 +113,8 @@ func (a *Aside) Progress(ctx context.Context, part string) ([]ProgressRow, error
 
 // Documents returns the documents collected last, those of the table when there are none.
 func (a *Aside) Documents(ctx context.Context) (map[string][]byte, error) {
-	rows, err := a.s.db.Query(ctx, "SELECT key, value FROM aside_documents WHERE aside = ?", a.id)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	out := map[string][]byte{}
-	for rows.Next() {
-		var key string
-		var value []byte
-		if err := rows.Scan(&key, &value); err != nil {
-			return nil, err
-		}
-		out[key] = value
-	}
-	if err := rows.Err(); err != nil || len(out) > 0 {
+	out, err := documents(a.s.db.Query(ctx, "SELECT key, value FROM aside_documents WHERE aside = ?", a.id))
+	if err != nil || len(out) > 0 {
 		return out, err
 	}
 	return a.s.Documents(ctx, a.table)

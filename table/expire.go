@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tarn-data/tarn/lake"
+	"github.com/tarn-data/tarn/metadb"
 )
 
 // sweepBatch is how many files are deleted between two looks at the database.
@@ -93,20 +94,7 @@ func (s *Store) sweep(ctx context.Context, st *State) (int, error) {
 }
 
 func (s *Store) removedFiles(ctx context.Context, table string, limit int64) ([]string, error) {
-	rows, err := s.db.Query(ctx, "SELECT path FROM removed_files WHERE table_uuid = ? AND removed_seq <= ? ORDER BY removed_seq LIMIT ?", table, limit, sweepBatch)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []string
-	for rows.Next() {
-		var url string
-		if err := rows.Scan(&url); err != nil {
-			return nil, err
-		}
-		out = append(out, url)
-	}
-	return out, rows.Err()
+	return metadb.Column[string](s.db.Query(ctx, "SELECT path FROM removed_files WHERE table_uuid = ? AND removed_seq <= ? ORDER BY removed_seq LIMIT ?", table, limit, sweepBatch))
 }
 
 // RewriteManifests merges the manifests of the current snapshot into full ones, sorted by

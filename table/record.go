@@ -235,7 +235,11 @@ func (s *Store) DropFailed(ctx context.Context, ids []int64) (int, error) {
 
 // Documents returns the documents committed with the table.
 func (s *Store) Documents(ctx context.Context, table string) (map[string][]byte, error) {
-	rows, err := s.db.Query(ctx, "SELECT key, value FROM table_state WHERE table_name = ?", table)
+	return documents(s.db.Query(ctx, "SELECT key, value FROM table_state WHERE table_name = ?", table))
+}
+
+// documents reads rows of names and contents.
+func documents(rows *sql.Rows, err error) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -107,21 +107,8 @@ func (a *Aside) settle(ctx context.Context, tx *metadb.Tx, r Replacement) error 
 // FailedOffsets returns the offsets of the failed records of a table in one shard from an offset on, in
 // order, at most limit.
 func (s *Store) FailedOffsets(ctx context.Context, table, stream string, shard int, from uint64, limit int) ([]uint64, error) {
-	rows, err := s.db.Query(ctx, `SELECT DISTINCT record_offset FROM failed_records WHERE table_name = ? AND stream = ? AND shard = ? AND record_offset >= ?
-		ORDER BY record_offset LIMIT ?`, table, stream, shard, int64(from), limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []uint64
-	for rows.Next() {
-		var at uint64
-		if err := rows.Scan(&at); err != nil {
-			return nil, err
-		}
-		out = append(out, at)
-	}
-	return out, rows.Err()
+	return metadb.Column[uint64](s.db.Query(ctx, `SELECT DISTINCT record_offset FROM failed_records WHERE table_name = ? AND stream = ? AND shard = ? AND record_offset >= ?
+		ORDER BY record_offset LIMIT ?`, table, stream, shard, int64(from), limit))
 }
 
 // Drop deletes a table with everything that belongs to it: rows of the database in one transaction, then

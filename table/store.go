@@ -66,20 +66,7 @@ func (s *Store) handle(name string) *handle {
 
 // Names returns the names of all tables, sorted.
 func (s *Store) Names(ctx context.Context) ([]string, error) {
-	rows, err := s.db.Query(ctx, "SELECT name FROM tables ORDER BY name")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []string
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, err
-		}
-		out = append(out, name)
-	}
-	return out, rows.Err()
+	return metadb.Column[string](s.db.Query(ctx, "SELECT name FROM tables ORDER BY name"))
 }
 
 // State returns the current state. CodeNotFound when there is no such table.

@@ -35,11 +35,7 @@ func (a *Archive) Retrying() *Archive {
 
 // Names lists the archives that have live objects, in order.
 func Names(ctx context.Context, db *metadb.DB) ([]string, error) {
-	rows, err := db.Query(ctx, "SELECT DISTINCT name FROM cleaned_objects WHERE state = ? ORDER BY name", live)
-	if err != nil {
-		return nil, err
-	}
-	return texts(rows)
+	return metadb.Column[string](db.Query(ctx, "SELECT DISTINCT name FROM cleaned_objects WHERE state = ? ORDER BY name", live))
 }
 
 // Name is the NAME of cleaned.NAME.
@@ -114,24 +110,7 @@ func (a *Archive) Sweep(ctx context.Context) error {
 
 // keys returns the objects in a state since a moment or longer.
 func (a *Archive) keys(ctx context.Context, state string, since int64) ([]string, error) {
-	rows, err := a.db.Query(ctx, "SELECT object_key FROM cleaned_objects WHERE name = ? AND state = ? AND changed_at <= ?", a.name, state, since)
-	if err != nil {
-		return nil, err
-	}
-	return texts(rows)
-}
-
-func texts(rows *sql.Rows) ([]string, error) {
-	defer rows.Close()
-	var out []string
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, rows.Err()
+	return metadb.Column[string](a.db.Query(ctx, "SELECT object_key FROM cleaned_objects WHERE name = ? AND state = ? AND changed_at <= ?", a.name, state, since))
 }
 
 // delete deletes objects that are not live, then forgets them (I4).

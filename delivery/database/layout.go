@@ -2,6 +2,7 @@ package database
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,44 @@ type Column struct {
 	Name     string
 	Required bool // must not be NULL, and the database has no value of its own for it
 	ReadOnly bool // the database computes it
+}
+
+// columns reads rows of a name, whether it is required, and whether it is read-only.
+func columns(rows *sql.Rows, err error) ([]Column, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var cols []Column
+	for rows.Next() {
+		var col Column
+		if err := rows.Scan(&col.Name, &col.Required, &col.ReadOnly); err != nil {
+			return nil, err
+		}
+		cols = append(cols, col)
+	}
+	return cols, rows.Err()
+}
+
+// groups reads rows of an index and one of its columns.
+func groups(rows *sql.Rows, err error) ([][]string, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all [][]string
+	last := ""
+	for rows.Next() {
+		var index, column string
+		if err := rows.Scan(&index, &column); err != nil {
+			return nil, err
+		}
+		if index != last || all == nil {
+			all, last = append(all, nil), index
+		}
+		all[len(all)-1] = append(all[len(all)-1], column)
+	}
+	return all, rows.Err()
 }
 
 // Layout is the columns that rows are written to: for every field of the records the column that

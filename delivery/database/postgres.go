@@ -88,48 +88,13 @@ func (postgres) columnType(t tarn.Type) string {
 }
 
 func (postgres) describe(ctx context.Context, c *sql.Conn, schema, name string) ([]Column, error) {
-	rows, err := c.QueryContext(ctx, `SELECT attname, attnotnull AND NOT atthasdef AND attidentity = '', attgenerated <> '' OR attidentity = 'a'
-		FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, qualified(schema, name))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var cols []Column
-	for rows.Next() {
-		var col Column
-		if err := rows.Scan(&col.Name, &col.Required, &col.ReadOnly); err != nil {
-			return nil, err
-		}
-		cols = append(cols, col)
-	}
-	return cols, rows.Err()
+	return columns(c.QueryContext(ctx, `SELECT attname, attnotnull AND NOT atthasdef AND attidentity = '', attgenerated <> '' OR attidentity = 'a'
+		FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum`, qualified(schema, name)))
 }
 
 func (postgres) unique(ctx context.Context, c *sql.Conn, schema, name string) ([][]string, error) {
-	rows, err := c.QueryContext(ctx, `SELECT i.indexrelid::text, a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
-		WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indexrelid`, qualified(schema, name))
-	if err != nil {
-		return nil, err
-	}
-	return groups(rows)
-}
-
-// groups reads rows of an index and one of its columns.
-func groups(rows *sql.Rows) ([][]string, error) {
-	defer rows.Close()
-	var all [][]string
-	last := ""
-	for rows.Next() {
-		var index, column string
-		if err := rows.Scan(&index, &column); err != nil {
-			return nil, err
-		}
-		if index != last || all == nil {
-			all, last = append(all, nil), index
-		}
-		all[len(all)-1] = append(all[len(all)-1], column)
-	}
-	return all, rows.Err()
+	return groups(c.QueryContext(ctx, `SELECT i.indexrelid::text, a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])
+		WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indexrelid`, qualified(schema, name)))
 }
 
 // batchTable takes the rows of an upsert first: one INSERT may not meet the same key twice, and COPY

@@ -43,31 +43,14 @@ func (sqlite) columnType(t tarn.Type) string {
 }
 
 func (sqlite) describe(ctx context.Context, c *sql.Conn, schema, name string) ([]Column, error) {
-	rows, err := c.QueryContext(ctx, `SELECT name, "notnull" AND dflt_value IS NULL AND NOT (pk > 0 AND lower(type) = 'integer'), hidden IN (2, 3)
-		FROM pragma_table_xinfo(?, ?) ORDER BY cid`, name, cmp.Or(schema, "main"))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var cols []Column
-	for rows.Next() {
-		var col Column
-		if err := rows.Scan(&col.Name, &col.Required, &col.ReadOnly); err != nil {
-			return nil, err
-		}
-		cols = append(cols, col)
-	}
-	return cols, rows.Err()
+	return columns(c.QueryContext(ctx, `SELECT name, "notnull" AND dflt_value IS NULL AND NOT (pk > 0 AND lower(type) = 'integer'), hidden IN (2, 3)
+		FROM pragma_table_xinfo(?, ?) ORDER BY cid`, name, cmp.Or(schema, "main")))
 }
 
 func (sqlite) unique(ctx context.Context, c *sql.Conn, schema, name string) ([][]string, error) {
-	rows, err := c.QueryContext(ctx, `SELECT l.name, i.name FROM pragma_index_list(?1, ?2) AS l, pragma_index_info(l.name, ?2) AS i
+	return groups(c.QueryContext(ctx, `SELECT l.name, i.name FROM pragma_index_list(?1, ?2) AS l, pragma_index_info(l.name, ?2) AS i
 		WHERE l."unique" AND NOT l.partial AND NOT EXISTS (SELECT 1 FROM pragma_index_info(l.name, ?2) AS e WHERE e.name IS NULL)
-		UNION ALL SELECT '', name FROM pragma_table_xinfo(?1, ?2) WHERE pk > 0 ORDER BY 1`, name, cmp.Or(schema, "main"))
-	if err != nil {
-		return nil, err
-	}
-	return groups(rows)
+		UNION ALL SELECT '', name FROM pragma_table_xinfo(?1, ?2) WHERE pk > 0 ORDER BY 1`, name, cmp.Or(schema, "main")))
 }
 
 func (s sqlite) insert(ctx context.Context, c *sql.Conn, st *statement, rows [][]any) error {

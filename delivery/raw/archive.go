@@ -26,20 +26,7 @@ func Open(db *metadb.DB, bucket lake.Bucket, stream string) *Archive {
 
 // Streams lists the streams that have an archive, in order of name.
 func Streams(ctx context.Context, db *metadb.DB) ([]string, error) {
-	rows, err := db.Query(ctx, "SELECT stream FROM raw_writers ORDER BY stream")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var names []string
-	for rows.Next() {
-		var n string
-		if err := rows.Scan(&n); err != nil {
-			return nil, err
-		}
-		names = append(names, n)
-	}
-	return names, rows.Err()
+	return metadb.Column[string](db.Query(ctx, "SELECT stream FROM raw_writers ORDER BY stream"))
 }
 
 // Stream is the name of the stream.

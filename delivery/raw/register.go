@@ -136,19 +136,8 @@ func (s *session) advance(ctx context.Context, tx *metadb.Tx, m advance) error {
 
 // sweep deletes the objects that no row names (I4).
 func (a *Archive) sweep(ctx context.Context) error {
-	rows, err := a.db.Query(ctx, "SELECT object_key FROM raw_unnamed WHERE stream = ?", a.stream)
+	keys, err := metadb.Column[string](a.db.Query(ctx, "SELECT object_key FROM raw_unnamed WHERE stream = ?", a.stream))
 	if err != nil {
-		return err
-	}
-	var keys []string
-	for rows.Next() {
-		var k string
-		if err := rows.Scan(&k); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		keys = append(keys, k)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
 	return a.deleteUnnamed(ctx, keys)
