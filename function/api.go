@@ -82,6 +82,9 @@ func (c *connection) serveNext(*http.Request) error {
 		headerDeadline, strconv.FormatInt(call.deadline.UnixMilli(), 10),
 		headerARN, arn(w.pool.spec.Name),
 		headerTrace, traceID(call.started))
+	if c.sent = call; err != nil {
+		w.missed(call)
+	}
 	close(call.handed)
 	w.pool.release(w)
 	return err

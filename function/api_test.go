@@ -117,6 +117,9 @@ func rawClient() {
 		call("POST", "/invocation/"+resp.Header.Get("Lambda-Runtime-Aws-Request-Id")+"/response", strings.NewReader("{}"))
 		time.Sleep(time.Hour)
 	}
+	if how, leaves := strings.CutPrefix(os.Getenv("_HANDLER"), "leaves "); leaves {
+		leavingClient(how)
+	}
 	tell("POST", "/invocation/none/response", strings.NewReader("{}"))
 	tell("GET", "/absent", nil)
 	tell("PUT", "/invocation/next", nil)

@@ -125,6 +125,7 @@ type connection struct {
 	in    *bufio.Reader    // of limit
 	head  []byte           // of an answer; reused
 	usual int              // length of the last answer of the function
+	sent  *call            // the last invocation that was sent to it, or nil
 }
 
 func newConnection(w *worker, conn net.Conn) *connection {
@@ -140,7 +141,10 @@ func (c *connection) run() {
 		c.limit.N = maxHeadBytes
 		r, err := http.ReadRequest(c.in)
 		if err != nil {
-			if err != io.EOF {
+			switch {
+			case wasReset(c.conn, err): // by a kernel that had bytes for nobody: RFC 1122, 4.2.2.13
+				c.w.missed(c.sent)
+			case err != io.EOF:
 				_ = c.refuse(http.StatusBadRequest, errorPath, "this is not an HTTP request")
 			}
 			return

@@ -13,6 +13,7 @@ type call struct {
 	ctxDeadline time.Time     // zero: none
 	taken       chan *worker  // the worker that took it
 	handed      chan struct{} // closed when the worker has been sent all of it, or cannot be
+	again       bool          // a worker died before that had not read it
 	done        chan outcome
 
 	// Set when it is taken.
@@ -43,7 +44,11 @@ func (p *Pool) enqueue(ctx context.Context, c *call) error {
 		w.next <- c
 		return nil
 	}
-	p.waiting = append(p.waiting, c)
+	if c.again { // it has waited its turn
+		p.waiting = slices.Insert(p.waiting, 0, c)
+	} else {
+		p.waiting = append(p.waiting, c)
+	}
 	p.grow()
 	return nil
 }
@@ -264,11 +269,18 @@ func (p *Pool) lost(w *worker, err error) {
 	if i := slices.Index(p.idle, w); i >= 0 {
 		p.idle = slices.Delete(p.idle, i, i+1)
 	}
+	var (
+		exit    *ExitError
+		timeout *TimeoutError
+	)
 	if c := w.call; c != nil {
 		w.call = nil
-		c.done <- outcome{err: err}
+		if w.unread && !c.again && errors.As(err, &exit) {
+			c.done <- outcome{err: errUnread}
+		} else {
+			c.done <- outcome{err: err}
+		}
 	}
-	var timeout *TimeoutError
 	switch {
 	case err == nil || errors.Is(err, ErrClosed) || errors.Is(err, context.Canceled): // by our own will
 	case !w.initialized:

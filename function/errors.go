@@ -19,6 +19,9 @@ var ErrClosed = errors.New("the function is stopping")
 // errNotTaken is the ErrClosed of an invocation that a pool refused at the door: it never ran.
 var errNotTaken = fmt.Errorf("%w and took nothing more", ErrClosed)
 
+// errUnread is the end of a call whose worker died before it had read all of the event: it never began.
+var errUnread = errors.New("the worker ended without reading the event")
+
 // FunctionError is an error that the function answered with. Pool.Invoke returns it inside a
 // *tarn.Error; use errors.As.
 type FunctionError struct {

@@ -167,15 +167,23 @@ func (p *Pool) Invoke(ctx context.Context, in Invocation) ([]byte, error) {
 	} else if !requestIDIsSound(in.RequestID) {
 		return nil, p.spec.fault(fmt.Sprintf("the request id %q is not allowed", in.RequestID), "use up to 128 printable ASCII characters without spaces and slashes")
 	}
-	c := &call{Invocation: in, taken: make(chan *worker, 1), handed: make(chan struct{}), done: make(chan outcome, 1)}
-	if err := p.enqueue(ctx, c); err != nil {
-		return nil, explain(p.spec.Name, err)
+	answer, err := p.invoke(ctx, in, false)
+	if errors.Is(err, errUnread) {
+		answer, err = p.invoke(ctx, in, true)
 	}
-	answer, err := p.follow(ctx, c)
 	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return nil, err
 	}
 	return answer, explain(p.spec.Name, err)
+}
+
+// invoke has a worker run the function once. Only if it is not again, it may end with errUnread.
+func (p *Pool) invoke(ctx context.Context, in Invocation, again bool) ([]byte, error) {
+	c := &call{Invocation: in, taken: make(chan *worker, 1), handed: make(chan struct{}), done: make(chan outcome, 1), again: again}
+	if err := p.enqueue(ctx, c); err != nil {
+		return nil, err
+	}
+	return p.follow(ctx, c)
 }
 
 // follow waits for the end of a call that waits in the queue.
@@ -234,6 +242,9 @@ func (p *Pool) await(ctx context.Context, c *call, w *worker) ([]byte, error) {
 
 // account counts the end of an invocation and returns its error.
 func (p *Pool) account(c *call, err error) error {
+	if err == errUnread { // it goes on
+		return err
+	}
 	if p.opts.Observe.Invoked != nil {
 		p.opts.Observe.Invoked(time.Since(c.started), err)
 	}

@@ -19,6 +19,7 @@ type worker struct {
 	initialized bool      // it has asked for its first invocation
 	asking      bool      // it waits for one
 	call        *call     // the one it runs
+	unread      bool      // it hung up before it had read all of call
 	finished    time.Time // when it answered last
 	held        func()    // passes on its last answer; nil when that has been done
 	heldTimer   *time.Timer
@@ -167,6 +168,15 @@ func (w *worker) abandon() *call {
 		return c
 	default:
 		return nil
+	}
+}
+
+// missed notes that the worker hung up before it had read all of c.
+func (w *worker) missed(c *call) {
+	w.pool.mu.Lock()
+	defer w.pool.mu.Unlock()
+	if c == w.call {
+		w.unread = true
 	}
 }
 
