@@ -30,7 +30,13 @@ type keeper struct {
 
 func (a *app) authCommand() *cobra.Command {
 	k := &keeper{app: a}
-	c := &cobra.Command{
+	clients := group(&cobra.Command{Use: "clients", Short: "Programs that may ask for tokens", Example: "  tarn auth clients ls"},
+		k.addClient(), k.listClients(), k.removeClient(), k.rotateClient())
+	users := group(&cobra.Command{Use: "users", Short: "People who may sign in", Example: "  tarn auth users ls"},
+		k.addUser(), k.listUsers(), k.removeUser(), k.setPassword())
+	keys := group(&cobra.Command{Use: "keys", Short: "Keys that tokens are signed with", Example: "  tarn auth keys ls"},
+		k.listKeys(), k.rotateKeys())
+	return group(&cobra.Command{
 		Use:   "auth",
 		Short: "Clients, users and keys: who may call",
 		Long: `Manages who may call a lake whose tarn.yaml says auth: {mode: embedded}, and gets tokens.
@@ -41,17 +47,7 @@ server.`,
 		Example: `  tarn auth clients add loader --scope ingest:telemetry
   tarn auth users add ada --scope sql:read --scope twin:read:fleet
   TARN_CLIENT_ID=loader TARN_CLIENT_SECRET=… tarn auth token`,
-		Args: cobra.ArbitraryArgs,
-		RunE: needSubcommand,
-	}
-	clients := &cobra.Command{Use: "clients", Short: "Programs that may ask for tokens", Args: cobra.ArbitraryArgs, RunE: needSubcommand, Example: "  tarn auth clients ls"}
-	clients.AddCommand(k.addClient(), k.listClients(), k.removeClient(), k.rotateClient())
-	users := &cobra.Command{Use: "users", Short: "People who may sign in", Args: cobra.ArbitraryArgs, RunE: needSubcommand, Example: "  tarn auth users ls"}
-	users.AddCommand(k.addUser(), k.listUsers(), k.removeUser(), k.setPassword())
-	keys := &cobra.Command{Use: "keys", Short: "Keys that tokens are signed with", Args: cobra.ArbitraryArgs, RunE: needSubcommand, Example: "  tarn auth keys ls"}
-	keys.AddCommand(k.listKeys(), k.rotateKeys())
-	c.AddCommand(clients, users, keys, a.tokenCommand())
-	return c
+	}, clients, users, keys, a.tokenCommand())
 }
 
 // command adds the flags that all but token have.

@@ -18,19 +18,15 @@ import (
 )
 
 func (a *app) extractCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:     "extract",
 		Short:   "List, try and import extracts: continuous SQL over streams",
 		Example: "  tarn extract ls\n  tarn extract run speed --input events.ndjson\n  tarn extract import application.sql",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    needSubcommand,
-	}
-	c.AddCommand(a.clientFlags(&cobra.Command{
+	}, a.clientFlags(&cobra.Command{
 		Use: "ls", Short: "List extracts and how far they are", Args: args(0, 0, ""),
 		Example: "  tarn extract ls\n  tarn extract ls --json",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.extractLs(c.Context()) },
 	}), a.extractRunCommand(), a.extractImportCommand())
-	return c
 }
 
 func (a *app) extractLs(ctx context.Context) error {

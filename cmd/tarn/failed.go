@@ -16,15 +16,11 @@ import (
 )
 
 func (a *app) failedCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:     "failed",
 		Short:   "Show, retry and discard records that could not be delivered",
 		Example: "  tarn failed ls\n  tarn failed show 17\n  tarn failed retry --pipeline telemetry",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    needSubcommand,
-	}
-	c.AddCommand(a.failedLsCommand(), a.failedShowCommand(), a.failedRetryCommand(), a.failedDiscardCommand())
-	return c
+	}, a.failedLsCommand(), a.failedShowCommand(), a.failedRetryCommand(), a.failedDiscardCommand())
 }
 
 // failedFlags are the flags that select failed records.

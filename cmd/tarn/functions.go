@@ -23,15 +23,12 @@ import (
 )
 
 func (a *app) functionsCommand() *cobra.Command {
-	c := &cobra.Command{
+	const one = "the name of one function"
+	return group(&cobra.Command{
 		Use:     "functions",
 		Short:   "List, describe and invoke functions, and read their output",
 		Example: "  tarn functions ls\n  tarn functions logs enrich -f",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    needSubcommand,
-	}
-	const one = "the name of one function"
-	c.AddCommand(
+	},
 		a.clientFlags(&cobra.Command{
 			Use: "ls", Short: "List functions", Args: args(0, 0, ""),
 			Example: "  tarn functions ls\n  tarn functions ls --json",
@@ -45,7 +42,6 @@ func (a *app) functionsCommand() *cobra.Command {
 		a.functionLogsCommand(one),
 		a.invokeCommand(),
 	)
-	return c
 }
 
 func (a *app) functionsLs(ctx context.Context) error {

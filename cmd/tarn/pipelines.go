@@ -11,19 +11,15 @@ import (
 )
 
 func (a *app) pipelinesCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:     "pipelines",
 		Short:   "List pipelines and how far their deliveries are",
 		Example: "  tarn pipelines ls",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    needSubcommand,
-	}
-	c.AddCommand(a.clientFlags(&cobra.Command{
+	}, a.clientFlags(&cobra.Command{
 		Use: "ls", Short: "List pipelines and their deliveries", Args: args(0, 0, ""),
 		Example: "  tarn pipelines ls\n  tarn pipelines ls --json",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.pipelinesLs(c.Context()) },
 	}))
-	return c
 }
 
 func (a *app) pipelinesLs(ctx context.Context) error {

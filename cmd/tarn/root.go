@@ -134,6 +134,13 @@ func (a *app) tell(format string, args ...any) {
 	fmt.Fprintln(a.out, screen.Text(screen.Visible(fmt.Sprintf(format, args...)), a.style().Width))
 }
 
+// group makes c a command that only groups others.
+func group(c *cobra.Command, others ...*cobra.Command) *cobra.Command {
+	c.Args, c.RunE = cobra.ArbitraryArgs, needSubcommand
+	c.AddCommand(others...)
+	return c
+}
+
 // needSubcommand is the RunE of commands that only group others.
 func needSubcommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {

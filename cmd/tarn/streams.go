@@ -20,14 +20,11 @@ import (
 )
 
 func (a *app) streamsCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:     "streams",
 		Short:   "List, describe and read streams",
 		Example: "  tarn streams ls\n  tarn streams tail telemetry --follow",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    needSubcommand,
-	}
-	c.AddCommand(
+	},
 		a.clientFlags(&cobra.Command{
 			Use: "ls", Short: "List streams", Args: args(0, 0, ""),
 			Example: "  tarn streams ls\n  tarn streams ls --json",
@@ -40,7 +37,6 @@ func (a *app) streamsCommand() *cobra.Command {
 		}),
 		a.tailCommand(),
 	)
-	return c
 }
 
 func (a *app) streamsLs(ctx context.Context) error {

@@ -17,14 +17,11 @@ import (
 )
 
 func (a *app) tablesCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:     "tables",
 		Short:   "List, describe and maintain tables",
 		Example: "  tarn tables ls\n  tarn tables compact curated.telemetry",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    needSubcommand,
-	}
-	c.AddCommand(
+	},
 		a.clientFlags(&cobra.Command{
 			Use: "ls", Short: "List tables", Args: args(0, 0, ""),
 			Example: "  tarn tables ls\n  tarn tables ls --json",
@@ -40,7 +37,6 @@ func (a *app) tablesCommand() *cobra.Command {
 		a.maintainCommand("manifests", "Rewrite the lists of files as few large ones"),
 		a.maintainCommand("orphans", "Delete old files that no snapshot names"),
 	)
-	return c
 }
 
 func (a *app) tablesLs(ctx context.Context) error {

@@ -19,15 +19,11 @@ import (
 )
 
 func (a *app) twinCommand() *cobra.Command {
-	c := &cobra.Command{
+	return group(&cobra.Command{
 		Use:     "twin",
 		Short:   "Read and watch the newest value of every metric",
 		Example: "  tarn twin ls fleet --metric speed --min 80\n  tarn twin get fleet wagon-7 speed\n  tarn twin watch fleet --prefix wagon-",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    needSubcommand,
-	}
-	c.AddCommand(a.twinLsCommand(), a.twinGetCommand(), a.twinWatchCommand())
-	return c
+	}, a.twinLsCommand(), a.twinGetCommand(), a.twinWatchCommand())
 }
 
 // twinURL returns the path of what parts name. An id of dots is escaped too: servers take them for folders.
