@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 
 	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/govern"
@@ -166,26 +165,14 @@ type Accounts struct {
 // OpenAccounts opens the accounts of the project and data folder that opts name; it starts nothing else.
 // CodeUnsupported says that the project leaves the accounts to an issuer elsewhere.
 func OpenAccounts(ctx context.Context, opts Options) (*Accounts, error) {
-	opts, err := opts.withDefaults()
+	e, p, err := offline(opts)
 	if err != nil {
 		return nil, err
 	}
-	p, faults := project.LoadDir(opts.Project, project.Options{})
-	if err := faults.Err(); err != nil {
-		return nil, err
-	}
-	e := &Engine{opts: opts, log: opts.Logger}
 	if p.Auth.Mode == project.AuthExternal {
 		return nil, &tarn.Error{Code: tarn.CodeUnsupported, Detail: "the accounts of this project are kept by the issuer " + p.Auth.Issuer, Hint: "manage clients and users there"}
 	}
-	if err := os.MkdirAll(e.path("meta"), 0o755); err != nil {
-		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the data folder " + e.opts.Data + " cannot be made", Hint: "choose another with --data", Err: err}
-	}
-	url, err := e.metadataURL(p)
-	if err != nil {
-		return nil, err
-	}
-	db, err := metadb.Open(ctx, url, metadb.Options{Logger: e.log})
+	db, err := e.openMetadata(ctx, p)
 	if err != nil {
 		return nil, err
 	}

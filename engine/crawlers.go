@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -298,30 +297,18 @@ type Crawling struct {
 // OpenCatalog opens the catalog of a project. Whoever may write its metadata database may crawl any
 // folder that he may read. Close it.
 func OpenCatalog(ctx context.Context, opts Options, onStep func(step string, done, total int)) (*Crawling, error) {
-	opts, err := opts.withDefaults()
+	e, p, err := offline(opts)
 	if err != nil {
 		return nil, err
-	}
-	p, faults := project.LoadDir(opts.Project, project.Options{})
-	if err := faults.Err(); err != nil {
-		return nil, err
-	}
-	e := &Engine{opts: opts, log: opts.Logger}
-	if err := os.MkdirAll(e.path("meta"), 0o755); err != nil {
-		return nil, &tarn.Error{Code: tarn.CodeInvalid, Detail: "the data folder " + opts.Data + " cannot be made", Hint: "choose another with --data", Err: err}
 	}
 	c := &Crawling{Project: p}
 	if c.Lake, err = e.lakeFolder(p); err != nil {
 		return nil, err
 	}
-	url, err := e.metadataURL(p)
-	if err != nil {
+	if c.db, err = e.openMetadata(ctx, p); err != nil {
 		return nil, err
 	}
-	if c.db, err = metadb.Open(ctx, url, metadb.Options{Logger: opts.Logger}); err != nil {
-		return nil, fmt.Errorf("metadata: %w", err)
-	}
-	c.Catalog, err = catalog.Open(catalog.Options{DB: c.db, Cache: e.path(converted), Data: opts.Data, Lake: c.Lake, Logger: opts.Logger, OnStep: onStep,
+	c.Catalog, err = catalog.Open(catalog.Options{DB: c.db, Cache: e.path(converted), Data: e.opts.Data, Lake: c.Lake, Logger: e.log, OnStep: onStep,
 		Reserved: func(ctx context.Context) ([]string, error) {
 			backups, err := keptNames(ctx, c.db)
 			return append(backups, reservedTables(p)...), err
@@ -334,27 +321,3 @@ func OpenCatalog(ctx context.Context, opts Options, onStep func(step string, don
 
 // Close closes the metadata database.
 func (c *Crawling) Close() error { return c.db.Close() }
-
-// lakeFolder is where the lake of a project lies.
-func (e *Engine) lakeFolder(p *project.Project) (string, error) {
-	if p.Engines.Lake.IsEmbedded() {
-		return e.path("lake"), nil
-	}
-	dir, err := p.Engines.Lake.Reveal(os.LookupEnv)
-	if err != nil {
-		return "", err
-	}
-	return p.Path(dir), nil
-}
-
-// metadataURL is where the metadata of a project lies. It may hold a password (I7).
-func (e *Engine) metadataURL(p *project.Project) (string, error) {
-	if p.Engines.Metadata.IsEmbedded() {
-		return e.path("meta", "tarn.db"), nil
-	}
-	url, err := p.Engines.Metadata.Reveal(os.LookupEnv)
-	if err == nil && p.Engines.Metadata.Scheme() == "" {
-		url = p.Path(url)
-	}
-	return url, err
-}

@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/catalog"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/duck"
@@ -136,7 +135,7 @@ func (e *Engine) Start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := os.MkdirAll(e.opts.Data, 0o755); err != nil {
-		return &tarn.Error{Code: tarn.CodeInvalid, Detail: "the data folder " + e.opts.Data + " cannot be made", Hint: "choose another with --data", Err: err}
+		return e.noDataFolder(err)
 	}
 	if e.lock, err = takeLock(e.opts.Data); err != nil {
 		return err
@@ -210,12 +209,8 @@ func (e *Engine) openStores(ctx context.Context, p *project.Project) error {
 
 	return together(
 		func() (err error) {
-			url, err := e.metadataURL(p)
-			if err != nil {
+			if e.db, err = e.openMetadata(ctx, p); err != nil {
 				return err
-			}
-			if e.db, err = metadb.Open(ctx, url, metadb.Options{Logger: e.log}); err != nil {
-				return fmt.Errorf("metadata: %w", err)
 			}
 			e.dropped.originals = filedrop.NewOriginals(e.db, e.bucket)
 			e.dropped.originals.Held = e.refersTo
