@@ -123,7 +123,7 @@ type Character string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (c *Character) UnmarshalText(b []byte) error {
-	if r, size := utf8.DecodeRune(b); size == 0 || size != len(b) || r == utf8.RuneError || r == '"' || r == '\n' {
+	if r, size := utf8.DecodeRune(b); size == 0 || size != len(b) || r == utf8.RuneError || r == '"' || r == '\n' || r == '\r' {
 		return &tarn.Error{Code: tarn.CodeInvalid, Detail: quote(string(b)) + " is not one character between fields", Hint: `write one such as ";" or "\t"`}
 	}
 	*c = Character(b)

@@ -18,7 +18,7 @@ func TestTexts(t *testing.T) {
 		{new(Handler), []string{"app.handler", "src/app.handler", "a.b.c"}, []string{"", "app", ".handler", "app.", "../a.b", "/a.b", "a//b.c", "a b.c", "a..b", "src.d/app"}},
 		{new(FolderPath), []string{"landing", "landing/users/", "/srv/drop", "./a"}, []string{"", ".", "/", "..", "../a", "a/../../b", `a\b`, " a", "s3://b/c", "a\x00"}},
 		{new(Glob), []string{"*", "*.csv", "[a-z]?.gz"}, []string{"", "[", "a/*"}},
-		{new(Character), []string{";", "\t", "é"}, []string{"", ";;", `"`, "\n", "\xff"}},
+		{new(Character), []string{";", "\t", "é"}, []string{"", ";;", `"`, "\n", "\r", "\xff"}},
 		{new(TargetTable), []string{"users", "app.users", "_x"}, []string{"", "a.b.c", "a b", `"a"`, "1a", "a;"}},
 		{new(MaskMethod), []string{"hash", "redact", "truncate(4)"}, []string{"", "truncate", "truncate()", "truncate(0)", "truncate(-1)", "truncate(4", "truncate(2000000)", "Hash"}},
 		{new(DatabaseURL), []string{"postgres://u:p@h/d", "app.db", "/var/app.db"}, []string{"", "embedded", "mysql://u:p@h/d", "postgres://"}},
