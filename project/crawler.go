@@ -37,12 +37,7 @@ type Crawler struct {
 
 // Crawler returns the crawler of that name, or nil.
 func (p *Project) Crawler(name string) *Crawler {
-	for i := range p.Crawlers {
-		if p.Crawlers[i].Name == name {
-			return &p.Crawlers[i]
-		}
-	}
-	return nil
+	return find(p.Crawlers, func(c *Crawler) bool { return c.Name == name })
 }
 
 // crawlerFile is a decoded file under crawlers/.

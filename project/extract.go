@@ -67,12 +67,7 @@ func (x *Extract) DeliveryName() string { return cmp.Or(x.To.Table, "extract."+x
 
 // Extract returns the extract of that name, or nil.
 func (p *Project) Extract(name string) *Extract {
-	for i := range p.Extracts {
-		if p.Extracts[i].Name == name {
-			return &p.Extracts[i]
-		}
-	}
-	return nil
+	return find(p.Extracts, func(e *Extract) bool { return e.Name == name })
 }
 
 // ExtractRules is what the SQL of an extract must keep to.

@@ -149,19 +149,18 @@ type DatabaseTarget struct {
 
 // Pipeline returns the pipeline of that name, or nil.
 func (p *Project) Pipeline(name string) *Pipeline {
-	for i := range p.Pipelines {
-		if p.Pipelines[i].Name == name {
-			return &p.Pipelines[i]
-		}
-	}
-	return nil
+	return find(p.Pipelines, func(p *Pipeline) bool { return p.Name == name })
 }
 
 // Function returns the function of that name, or nil.
 func (p *Project) Function(name string) *Function {
-	for i := range p.Functions {
-		if p.Functions[i].Name == name {
-			return &p.Functions[i]
+	return find(p.Functions, func(f *Function) bool { return f.Name == name })
+}
+
+func find[T any](list []T, is func(*T) bool) *T {
+	for i := range list {
+		if is(&list[i]) {
+			return &list[i]
 		}
 	}
 	return nil

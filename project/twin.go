@@ -41,12 +41,7 @@ type TwinMetric struct {
 
 // Twin returns the twin of that name, or nil.
 func (p *Project) Twin(name string) *Twin {
-	for i := range p.Twins {
-		if p.Twins[i].Name == name {
-			return &p.Twins[i]
-		}
-	}
-	return nil
+	return find(p.Twins, func(t *Twin) bool { return t.Name == name })
 }
 
 // twinFile is a decoded file under twins/.
