@@ -125,23 +125,29 @@ func rename(names []project.Rename, fields []tarn.Field) string {
 	return sql + " RENAME (" + strings.Join(to, ", ") + ") FROM records"
 }
 
-// validate checks rules one after the other, so that a record which one drops can not fail the next.
+// validate checks rules one after the other: a record that one drops cannot fail the next, and one that fails is not
+// dropped by the next. They are cases of one expression, since the SQL engine checks conditions in the order it likes.
 func validate(rules []project.Rule, fields []tarn.Field, traced bool) string {
 	sql := "SELECT * FROM records"
-	var tags []string
+	var tags, cases []string
 	for _, r := range rules {
 		kept := "coalesce((" + r.Condition + "\n), true)" // NULL keeps the record, as in a CHECK of SQL
 		name := tarn.QuoteLiteral(r.Name)
 		switch from := " FROM (" + sql + "\n) AS records"; {
 		case r.OnFail == project.KeepAndTag:
 			tags = append(tags, "CASE WHEN NOT "+kept+" THEN "+name+" END")
-		case r.OnFail == project.Drop:
+		case traced && r.OnFail == project.Drop:
 			sql = "SELECT *" + from + " WHERE " + unlessBroken(traced, kept)
 		case traced:
 			sql = "SELECT * REPLACE (CASE WHEN " + brokenColumn + " IS NULL AND NOT " + kept + " THEN " + name + " ELSE " + brokenColumn + " END AS " + brokenColumn + ")" + from
+		case r.OnFail == project.Drop:
+			cases = append(cases, " WHEN NOT "+kept+" THEN false")
 		default:
-			sql = "SELECT *" + from + " WHERE CASE WHEN " + kept + " THEN true ELSE error(" + tarn.QuoteLiteral(ruleMark+r.Name) + ") END"
+			cases = append(cases, " WHEN NOT "+kept+" THEN error("+tarn.QuoteLiteral(ruleMark+r.Name)+")")
 		}
+	}
+	if cases != nil {
+		sql += " WHERE CASE" + strings.Join(cases, "") + " ELSE true END"
 	}
 	if tags == nil {
 		return sql

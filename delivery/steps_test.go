@@ -47,6 +47,8 @@ func TestSteps(t *testing.T) {
 			"SELECT id FROM t", []string{"1"}, 1, 2, 0, []string{"born", "young"}},
 		{"dropped before it can fail", []project.Transform{{Filter: "id <> 2"}, {Validate: []project.Rule{rule("dull", "age < 200", project.Drop), rule("born", "age >= 0", project.FailRecord), rule("young", "age < 100", project.FailRecord)}}},
 			"SELECT id FROM t", []string{"1"}, 1, 0, 2, nil},
+		{"failed before it is dropped", []project.Transform{{Validate: []project.Rule{rule("young", "age < 100 OR length(name) < 5", project.FailRecord), rule("first", "id < 3", project.Drop)}}},
+			"SELECT id FROM t", []string{"1", "2"}, 2, 1, 0, []string{"young"}},
 		{"after SQL", []project.Transform{{SQL: "SELECT id, age * 2 AS twice FROM records"}, {Validate: []project.Rule{rule("twice", "twice < 100", project.FailRecord)}}, {Filter: "twice > 0"}},
 			"SELECT id FROM t", []string{"1"}, 1, 1, 1, []string{"twice"}},
 		{"before SQL that filters", []project.Transform{{Validate: []project.Rule{rule("young", "age < 100", project.FailRecord)}}, {SQL: "SELECT id FROM records WHERE age > 0"}},
