@@ -12,7 +12,7 @@ export CGO_ENABLED := 1
 
 # Packages whose goroutines share memory: they also run under the race detector. Those that spend
 # their time inside DuckDB are left out: the detector does not see C++ and makes them ten times slower.
-RACE := record stream ingest lake metadb project server govern delivery twin engine internal/telemetry internal/child bench/load
+RACE := record stream ingest lake metadb project server govern delivery twin engine function table query extract cmd/tarn/internal/feed internal/telemetry internal/child bench/load
 RACE_PKGS := $(foreach p,$(RACE),$(if $(wildcard $(p)),./$(p)/...))
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
