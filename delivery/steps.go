@@ -51,8 +51,9 @@ const ruleMark = "tarn_rule:"
 func ruleText(name string) string { return "the record breaks the rule " + name }
 
 // statement returns a step as SELECT … FROM records, for records with the fields given. A traced
-// statement keeps records that have broken a rule and says so, instead of failing.
-func (s Step) statement(fields []tarn.Field, traced bool) string {
+// statement keeps records that have broken a rule and says so, instead of failing. One that is followed by
+// steps which drop records fails before they can.
+func (s Step) statement(fields []tarn.Field, traced, followed bool) string {
 	switch s.Kind() {
 	case project.StepFilter:
 		return "SELECT * FROM records WHERE " + unlessBroken(traced, "("+s.Filter+"\n)")
@@ -61,7 +62,7 @@ func (s Step) statement(fields []tarn.Field, traced bool) string {
 	case project.StepRename:
 		return rename(s.Rename, fields)
 	case project.StepValidate:
-		return validate(s.Validate, fields, traced)
+		return validate(s.Validate, fields, traced, followed)
 	}
 	return s.SQL
 }
@@ -125,9 +126,20 @@ func rename(names []project.Rename, fields []tarn.Field) string {
 	return sql + " RENAME (" + strings.Join(to, ", ") + ") FROM records"
 }
 
+// behind is the columns as they are where a condition holds. The SQL engine checks the conditions of later steps first if
+// it likes; with the columns that they ask for they have this one in them.
+func behind(condition string, fields []tarn.Field) string {
+	columns := make([]string, len(fields))
+	for i, f := range fields {
+		col := tarn.QuoteIdent(f.Name)
+		columns[i] = "CASE WHEN " + condition + " THEN " + col + " END AS " + col
+	}
+	return strings.Join(columns, ", ")
+}
+
 // validate checks rules one after the other: a record that one drops cannot fail the next, and one that fails is not
 // dropped by the next. They are cases of one expression, since the SQL engine checks conditions in the order it likes.
-func validate(rules []project.Rule, fields []tarn.Field, traced bool) string {
+func validate(rules []project.Rule, fields []tarn.Field, traced, followed bool) string {
 	sql := "SELECT * FROM records"
 	var tags, cases []string
 	for _, r := range rules {
@@ -147,7 +159,10 @@ func validate(rules []project.Rule, fields []tarn.Field, traced bool) string {
 		}
 	}
 	if cases != nil {
-		sql += " WHERE CASE" + strings.Join(cases, "") + " ELSE true END"
+		kept := "CASE" + strings.Join(cases, "") + " ELSE true END"
+		if sql += " WHERE " + kept; followed {
+			sql = "SELECT * REPLACE (" + behind(kept, fields) + ") FROM (" + sql + "\n) AS records"
+		}
 	}
 	if tags == nil {
 		return sql

@@ -51,8 +51,8 @@ const maxMissing = 64
 func (t transform) resolve(ctx context.Context, db *duck.DB, input tarn.Schema, with string, lenient bool) (*resolved, error) {
 	r := &resolved{input: input.Fields, with: with, fields: input.Fields, sql: "SELECT * FROM " + recordsMark}
 	trace, traced := traceStart, true
-	for _, step := range t.steps {
-		sql := step.statement(r.fields, false)
+	for i, step := range t.steps {
+		sql := step.statement(r.fields, false, step.fails() && !newTransform(t.steps[i+1:]).exact)
 		if with != "" {
 			sql = "WITH " + with + "\nSELECT * FROM (" + sql + "\n)"
 		}
@@ -173,7 +173,7 @@ func withMissing(sql string, missing []member) string {
 // in the order of the records, which gives it back.
 func traceStep(s Step, fields []tarn.Field, trace string, b bound) string {
 	if s.Kind() != project.StepSQL {
-		return "WITH records AS (" + withMissing(trace, b.missing) + "\n) SELECT * FROM (" + s.statement(fields, true) + "\n)"
+		return "WITH records AS (" + withMissing(trace, b.missing) + "\n) SELECT * FROM (" + s.statement(fields, true, false) + "\n)"
 	}
 	mine := lineColumn + ", " + brokenColumn
 	return "WITH traced AS MATERIALIZED (" + trace + "\n), records AS (SELECT * EXCLUDE (" + mine + ") FROM (" + withMissing("SELECT * FROM traced", b.missing) +
