@@ -30,6 +30,7 @@ type plan struct {
 	lines string // what Sink.Lines says
 
 	layout *database.Layout // where the columns go in a database
+	fits   *plan            // finds out whether all records of a chunk fit their columns; nil where rows would tell
 	sift   string           // SQL over recordsMark: lines of the records that are not dropped, and the rule they break; "" when none can be
 }
 

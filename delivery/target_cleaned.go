@@ -61,6 +61,9 @@ func (w cleanedTarget) prepare(ctx context.Context, in *inputSchema, _ func(cont
 	if err != nil {
 		return nil, err
 	}
+	if !w.cfg.Opaque {
+		p.fits = fitting(in, p.bytes)
+	}
 	if w.judges() {
 		p.sift = "SELECT " + lineColumn + ", " + brokenColumn + " FROM (" + r.trace + "\n) ORDER BY 1"
 	}
@@ -78,8 +81,28 @@ func (w cleanedTarget) judges() bool {
 	return false
 }
 
-// rows finds out which records of a chunk pass. Those that break a rule become failed records.
+// fitting is a plan that looks at every value of the records and keeps none: it fails where one does not fit its column,
+// whatever the steps ask for.
+func fitting(in *inputSchema, bytes int) *plan {
+	counts := make([]string, len(in.schema.Fields))
+	for i, f := range in.schema.Fields {
+		counts[i] = "count(" + tarn.QuoteIdent(f.Name) + ")"
+	}
+	return &plan{input: in, bytes: bytes, prefix: "SELECT " + strings.Join(counts, ", ") + " FROM "}
+}
+
+// rows finds out which records of a chunk pass. Those that break a rule become failed records, as do those that do not
+// fit the columns.
 func (w cleanedTarget) rows(ctx context.Context, c *chunk, p *plan, it *item) error {
+	if p.fits != nil {
+		err := p.fits.converted(ctx, w.conv.db, c, func(sel string) error {
+			_, err := w.conv.db.Values(ctx, sel)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if p.sift == "" {
 		it.rows = int64(c.lines)
 		return it.keep(c, p)

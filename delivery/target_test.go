@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/tarn-data/tarn"
 	"github.com/tarn-data/tarn/delivery"
 	"github.com/tarn-data/tarn/delivery/cleaned"
 	"github.com/tarn-data/tarn/delivery/database"
@@ -350,6 +351,29 @@ func TestCleanedMisfits(t *testing.T) {
 	}
 	if got := w.account("cleaned.events"); got != "5 in, 2 rows, 2 failed, 1 dropped" {
 		t.Error(got)
+	}
+}
+
+// What does not fit its column is no record of the zone, also where no step asks for the column, whatever came before.
+func TestCleanedFits(t *testing.T) {
+	for _, steps := range [][]project.Transform{nil, {{Filter: "id > 0"}}} {
+		w := newWorld(t, 1)
+		cfg := w.toCleaned(steps...)
+		cfg.Declared = &tarn.Schema{Fields: []tarn.Field{{Name: "id", Type: tarn.Type{Kind: tarn.Long}}, {Name: "l", Type: tarn.Type{Kind: tarn.Long}}, {Name: "at", Type: tarn.Type{Kind: tarn.Timestamp}}}}
+		r := w.run(cfg)
+		w.put(0, `{"id":1,"l":"5"}`)
+		w.flush(r)
+		w.put(0, `{"id":2,"l":"xxx"}`, `{"id":3,"l":"6"}`, `{"id":4,"at":"2026-11-20"}`, `{"id":5,"at":"soon"}`)
+		w.flush(r)
+		if got, want := w.lines(), []string{`{"id":1,"l":"5"}`, `{"id":3,"l":"6"}`, `{"id":4,"at":"2026-11-20"}`}; !slices.Equal(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+		if got := w.account("cleaned.events"); got != "5 in, 3 rows, 2 failed, 0 dropped" {
+			t.Error(got)
+		}
+		if got := w.failures("cleaned.events"); !slices.Equal(got, []string{`1 convert {"id":2,"l":"xxx"}`, `4 convert {"id":5,"at":"soon"}`}) {
+			t.Errorf("failed %q", got)
+		}
 	}
 }
 
