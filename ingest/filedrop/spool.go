@@ -9,6 +9,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
+
+	"github.com/tarn-data/tarn"
 )
 
 // tellBytes is how much of a copy is written before the disk is told to begin with it.
@@ -122,6 +125,9 @@ func (w *written) Write(p []byte) (int, error) {
 	if w.at += int64(n); w.at-w.told >= tellBytes {
 		startWriting(w.f, w.told, w.at-w.told)
 		w.told = w.at
+	}
+	if errors.Is(err, syscall.ENOSPC) { // it filled up since the disk was looked at
+		err = &tarn.Error{Code: tarn.CodeUnavailable, Detail: "the disk of the data folder is full", Hint: "make room; nothing of the file was taken", Err: err}
 	}
 	return n, err
 }

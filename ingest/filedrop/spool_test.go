@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+
+	"github.com/tarn-data/tarn"
 )
 
 // TestPour: what arrives at dst is what came from src and what was hashed, whatever the pieces are.
@@ -37,6 +39,18 @@ func TestPour(t *testing.T) {
 		if _, err := pour(admitted{io.Discard, func() error { return broken }}, h, bytes.NewReader(body), piece); err != broken {
 			t.Fatalf("dst fails: %v", err)
 		}
+	}
+}
+
+// TestDiskFull: whoever sends a file is told that the disk is full.
+func TestDiskFull(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	if _, err := pour(&written{f: full}, sha256.New(), bytes.NewReader(make([]byte, 100)), 10); tarn.CodeOf(err) != tarn.CodeUnavailable {
+		t.Error(err)
 	}
 }
 
