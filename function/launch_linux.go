@@ -136,6 +136,12 @@ func (l *launcher) chooseIsolation(ctx context.Context) error {
 		l.plan.UID, l.plan.GID = sandboxID("/proc/self/uid_map"), sandboxID("/proc/self/gid_map")
 	}
 	rep, err := l.probe(ctx, nil)
+	if errors.Is(err, io.EOF) { // it ended without a word; what refuses it says so, or does that again
+		rep, err = l.probe(ctx, nil)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) { // a busy machine refuses nothing
+		return fmt.Errorf("start a worker: %w", err)
+	}
 	if err == nil {
 		l.isolation = Isolation{Isolated: append(l.namespaces(), rep.Isolated...), Missing: rep.Missing}
 	} else {
