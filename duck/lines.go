@@ -16,7 +16,7 @@ func lineReaders(memoryBytes int64) int { return int(max(1, memoryBytes/(lineBuf
 // readsLines reports whether a statement holds what ReadNDJSON returns.
 func readsLines(sql string) bool { return strings.Contains(sql, linesFormat) }
 
-const linesFormat = "format='newline_delimited', records=true"
+const linesFormat = "format='newline_delimited', records=true, hive_partitioning=false"
 
 // admit waits until a statement may run, and returns what is to be called behind it. It is asked right
 // before a statement runs to its end, so that those waited for wait for nothing here.

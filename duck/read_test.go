@@ -126,3 +126,21 @@ func TestReadersShareMemory(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// TestReadNDJSONInFolders: names of folders that look like partitions give no columns and change none.
+func TestReadNDJSONInFolders(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "env=prod")
+	d := open(t, Options{MemoryBytes: 256 << 20, AllowedDirs: []string{filepath.Dir(dir)}})
+	path := filepath.Join(dir, "day=20", "x.ndjson")
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(`{"env":"test","day":"monday"}`+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	text := tarn.Type{Kind: tarn.String}
+	schema := tarn.Schema{Fields: []tarn.Field{{Name: "day", Type: text}, {Name: "env", Type: text}}}
+	if got := values(t, d, "SELECT * FROM "+ReadNDJSON([]string{path}, schema, 1<<16)); fmt.Sprint(got) != "[[monday test]]" {
+		t.Error(got)
+	}
+}
