@@ -35,17 +35,19 @@ const (
 	warmUp       = 50  // batches before the first sample, in bare loops as well: compilers need a while
 )
 
-// goEnvironment is what the host gives an executable with the default memory (package function), for a bare
-// loop that has the same.
-var goEnvironment = map[string]string{"GOGC": "400", "GOMEMLIMIT": "469762048"}
+// What the host gives a function with the default memory (package function), for bare loops that have the same.
+var (
+	goSettings   = []string{"env", "GOGC=400", "GOMEMLIMIT=469762048"}
+	nodeSettings = []string{"node", "--max-old-space-size=336", "--min-semi-space-size=16", "--max-semi-space-size=32"}
+)
 
 // language is one runtime with the same handler in it.
 type language struct {
 	name    string
 	program string // what it needs on this machine
 	spec    function.Spec
-	bare    []string          // command of the bare loop; the event's file and the count follow
-	tuned   map[string]string // what the host sets, nil for nothing
+	bare    []string // command of the bare loop; the event's file and the count follow
+	tuned   []string // the same with what the host sets, nil for nothing
 }
 
 // languages writes the handlers to dir and returns those that this machine can run, and of each other one
@@ -61,8 +63,8 @@ func languages(ctx context.Context, dir string) (runs []language, leftOut []stri
 		{"Python", "python3", function.Spec{Dir: code, Runtime: function.RuntimePython, Handler: "app.handler"},
 			[]string{"python3", filepath.Join(code, "bare.py"), code, "app.handler"}, nil},
 		{"Node", "node", function.Spec{Dir: code, Runtime: function.RuntimeNode, Handler: "app.handler"},
-			[]string{"node", filepath.Join(code, "bare.mjs"), code, "app.handler"}, nil},
-		{"Go", "go", function.Spec{Dir: goes, Runtime: function.RuntimeProvided, Handler: "transform"}, []string{bootstrap}, goEnvironment},
+			[]string{"node", filepath.Join(code, "bare.mjs"), code, "app.handler"}, append(nodeSettings, filepath.Join(code, "bare.mjs"), code, "app.handler")},
+		{"Go", "go", function.Spec{Dir: goes, Runtime: function.RuntimeProvided, Handler: "transform"}, []string{bootstrap}, append(goSettings, bootstrap)},
 	}
 	for _, l := range all {
 		why := ""
@@ -144,13 +146,13 @@ func (s *session) language(ctx context.Context, dir string, l language, file str
 	var bare, tuned, with1, with2, trip, cold []float64
 	for run := range max(s.Runs, 3) {
 		s.Progress(fmt.Sprintf("functions: %s, run %d of %d", l.name, run+1, max(s.Runs, 3)))
-		b, err := bareLoop(ctx, l, file, nil)
+		b, err := bareLoop(ctx, l.bare, file)
 		if err != nil {
 			return nil, err
 		}
 		bare = append(bare, b)
 		if l.tuned != nil {
-			if b, err = bareLoop(ctx, l, file, l.tuned); err != nil {
+			if b, err = bareLoop(ctx, l.tuned, file); err != nil {
 				return nil, err
 			}
 			tuned = append(tuned, b)
@@ -188,7 +190,7 @@ func (s *session) language(ctx context.Context, dir string, l language, file str
 		{Name: l.name + " function, cold start", Value: median(cold), Unit: "ms", Samples: cold, Note: "process start to its first request for work, sandbox included"},
 	}
 	if tuned != nil {
-		rows = append(rows, Row{Name: l.name + " handler, bare loop with the host's settings", Value: median(tuned), Unit: "records/s", Samples: tuned, Note: "with the GOGC and GOMEMLIMIT that the host sets"},
+		rows = append(rows, Row{Name: l.name + " handler, bare loop with the host's settings", Value: median(tuned), Unit: "records/s", Samples: tuned, Note: "with the settings of the garbage collector that the host gives"},
 			Row{Name: l.name + " function, 1 worker, to that", Value: median(with1), Unit: "records/s", Samples: with1}.to("bare loop", median(tuned)))
 	}
 	return rows, nil
@@ -257,14 +259,10 @@ func callAll(ctx context.Context, p *function.Pool, n int, call func() error) (t
 	return time.Since(start), err
 }
 
-// bareLoop returns the records a second of the handler without a host.
-func bareLoop(ctx context.Context, l language, file string, environment map[string]string) (float64, error) {
-	args := append(slices.Clone(l.bare[1:]), file, strconv.Itoa(batches))
-	cmd := exec.CommandContext(ctx, l.bare[0], args...)
-	cmd.Env = os.Environ()
-	for name, value := range environment {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
+// bareLoop returns the records a second of a command that calls the handler without a host.
+func bareLoop(ctx context.Context, command []string, file string) (float64, error) {
+	args := append(slices.Clone(command[1:]), file, strconv.Itoa(batches))
+	cmd := exec.CommandContext(ctx, command[0], args...)
 	out, err := cmd.Output()
 	if err != nil {
 		return 0, fmt.Errorf("bare loop: %w", err)

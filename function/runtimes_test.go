@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -219,6 +220,18 @@ func TestNodeAnswers(t *testing.T) {
 	full := `"x` + strings.Repeat("é", 65536-4096-3) + `"`
 	if got := must(t, start(t, function.Options{Spec: node("app.echo")}), full); got != full {
 		t.Errorf("%d bytes of %d", len(got), len(full))
+	}
+}
+
+// TestNodeHeap: Node's heap ends below the memory of the function, so that its own error comes first.
+func TestNodeHeap(t *testing.T) {
+	for _, memory := range []int64{128, 300, 512, 1024} {
+		spec := node("app.heapLimit")
+		spec.MemoryBytes = memory << 20
+		limit, err := strconv.ParseInt(must(t, start(t, function.Options{Spec: spec}), "{}"), 10, 64)
+		if err != nil || limit > memory<<20*7/8 || limit < memory<<20*3/4 {
+			t.Errorf("%d MiB: %d, %v", memory, limit>>20, err)
+		}
 	}
 }
 

@@ -128,3 +128,4 @@ exports.circle = async () => {
   answer.records[299] = answer;
   return answer;
 };
+exports.heapLimit = async () => require("node:v8").getHeapStatistics().heap_size_limit;
