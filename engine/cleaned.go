@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,13 +25,20 @@ type cleanedTable struct {
 
 func (t *cleanedTable) fullName() string { return cleanedZone + t.Name() }
 
-// cleanedTables returns the tables that have records, in order of name; also those that no pipeline
-// delivers to any more.
+// cleanedTables returns the tables that have or had records, in order of name: those that pipelines deliver to,
+// though all of their records have expired, and those that none delivers to any more, as long as they have some.
 func (e *Engine) cleanedTables(ctx context.Context) ([]*cleanedTable, error) {
 	names, err := cleaned.Names(ctx, e.db)
 	if err != nil {
 		return nil, err
 	}
+	for _, d := range e.running.Load().eachDelivery() {
+		if d.spec.Cleaned != "" {
+			names = append(names, d.spec.Cleaned)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
 	var tables []*cleanedTable
 	for _, n := range names {
 		t, err := e.openCleaned(ctx, n)

@@ -137,6 +137,9 @@ func TestCleanedLifecycle(t *testing.T) {
 	if _, err := bucket.Stat(t.Context(), objects[0].Key); err != nil {
 		t.Errorf("deleted under queries: %v", err)
 	}
+	if names, err := cleaned.Names(t.Context(), db); err != nil || len(names) != 1 {
+		t.Errorf("who would delete it later? %v %v", names, err)
+	}
 	if _, err := db.Exec(t.Context(), "UPDATE cleaned_objects SET changed_at = ?", metadb.Micros(time.Now().Add(-2*cleaned.Grace))); err != nil {
 		t.Fatal(err)
 	}
@@ -154,5 +157,9 @@ func TestCleanedLifecycle(t *testing.T) {
 	}
 	if left, err := a.Objects(t.Context()); err != nil || len(left) != 0 {
 		t.Errorf("%+v %v", left, err)
+	}
+	l = start(t, project, data)
+	if got := l.sql("SELECT count(*), count(id) FROM cleaned.users"); got != "0,0" {
+		t.Errorf("a table whose records have expired gives %s", got)
 	}
 }

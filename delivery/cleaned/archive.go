@@ -33,9 +33,9 @@ func (a *Archive) Retrying() *Archive {
 	return &r
 }
 
-// Names lists the archives that have live objects, in order.
+// Names lists the archives that have objects, in order; also those whose last objects wait for their deletion.
 func Names(ctx context.Context, db *metadb.DB) ([]string, error) {
-	return metadb.Column[string](db.Query(ctx, "SELECT DISTINCT name FROM cleaned_objects WHERE state = ? ORDER BY name", live))
+	return metadb.Column[string](db.Query(ctx, "SELECT DISTINCT name FROM cleaned_objects ORDER BY name"))
 }
 
 // Name is the NAME of cleaned.NAME.
